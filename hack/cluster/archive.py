@@ -1,0 +1,48 @@
+"""A packed set of Kubernetes binaries beside a SHA256SUMS file."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+from hack.cluster.errors import ClusterError
+
+SUMS = "SHA256SUMS"
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256 in lower-case hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify(path: Path) -> None:
+    """Compare with the SHA256SUMS file beside it. Raises ClusterError when it is missing, lacks the file or differs."""
+    expected = _expected(path)
+    actual = sha256_of(path)
+    if actual != expected:
+        raise ClusterError(
+            f"{path} has SHA-256 {actual} where {SUMS} says {expected}: delete it and fetch it again"
+        )
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack a verified archive; names that would leave the folder are refused by the tar filter."""
+    verify(path)
+    try:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ClusterError(
+            f"cannot unpack {path} into {folder}: {error}; free some disk space or fetch it again"
+        ) from error
+
+
+def _expected(path: Path) -> str:
+    sums = path.with_name(SUMS)
+    if not sums.exists():
+        raise ClusterError(f"{path} has no {SUMS} beside it to check it against: add one with sha256sum")
+    for line in sums.read_text().splitlines():
+        digest, _, name = line.strip().partition(" ")
+        if name.strip().removeprefix("*") == path.name:
+            return digest.lower()
+    raise ClusterError(f"{sums} does not list {path.name}: add its line with sha256sum, or remove the file")

@@ -1,0 +1,89 @@
+"""The control groups of one stack: made before its node starts, its processes found, removed at the end."""
+
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+NEEDED = ("cpu", "memory", "pids")
+
+
+def hierarchies(mountinfo: str) -> dict[str, Path]:
+    """Mount points by controller (cgroup v1; the one of systemd is `name=systemd`), or {"": root} with v2 alone."""
+    first: dict[str, Path] = {}
+    unified: dict[str, Path] = {}
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()[:3]
+        target = Path(before.split()[4].replace("\\040", " "))
+        if kind == "cgroup":
+            first |= {name: target for name in options.split(",") if name not in ("rw", "ro")}
+        elif kind == "cgroup2":
+            unified = {"": target}
+    return first or unified
+
+
+def current_hierarchies() -> dict[str, Path]:
+    return hierarchies(MOUNTS.read_text()) if MOUNTS.exists() else {}
+
+
+def why_not(found: dict[str, Path]) -> str:
+    """Empty when pods can be limited here, else the reason."""
+    if not found:
+        return "no cgroups are mounted"
+    if "" in found:
+        offered = (found[""] / "cgroup.controllers").read_text().split()
+        lacking = [name for name in NEEDED if name not in offered]
+    else:
+        lacking = [name for name in NEEDED if name not in found]
+    return f"the cgroup controllers {', '.join(lacking)} are not available" if lacking else ""
+
+
+def create(name: str, found: dict[str, Path]) -> None:
+    """Make the group in every hierarchy. Raises OSError where that is not permitted."""
+    for folder in _folders(name, found):
+        folder.mkdir(exist_ok=True)
+    if "" in found:
+        for controller in (found[""] / "cgroup.controllers").read_text().split():
+            _enable(found[""], controller)
+
+
+def _enable(root: Path, controller: str) -> None:
+    try:
+        (root / "cgroup.subtree_control").write_text(f"+{controller}")
+    except OSError:
+        return  # not every controller can be delegated; the kubelet says which one it misses
+
+
+def pids(name: str, found: dict[str, Path]) -> list[int]:
+    """Every process in the group and below, in any hierarchy."""
+    files = (file for folder in _folders(name, found) for file in folder.rglob("cgroup.procs"))
+    return sorted({pid for file in files for pid in _read_pids(file)})
+
+
+def remove(name: str, found: dict[str, Path]) -> list[Path]:
+    """Remove the group, innermost first; comes back with the folders that are still in use."""
+    left = []
+    for folder in _folders(name, found):
+        inner = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
+        left += [path for path in [*inner, folder] if not _removed(path)]
+    return left
+
+
+def _folders(name: str, found: dict[str, Path]) -> list[Path]:
+    return sorted({path.resolve() / name for path in found.values()})
+
+
+def _read_pids(file: Path) -> list[int]:
+    try:
+        return [int(word) for word in file.read_text().split()]
+    except OSError:
+        return []
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
