@@ -7,18 +7,20 @@ NEEDED = ("cpu", "memory", "pids")
 
 
 def hierarchies(mountinfo: str) -> dict[str, Path]:
-    """Mount points by controller (cgroup v1; the one of systemd is `name=systemd`), or {"": root} with v2 alone."""
-    first: dict[str, Path] = {}
-    unified: dict[str, Path] = {}
+    """Mount points by controller (cgroup v1; the one of systemd is `name=systemd`), "" being the one of v2.
+
+    Where both are there, runc uses both.
+    """
+    found: dict[str, Path] = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split()[:3]
         target = Path(before.split()[4].replace("\\040", " "))
         if kind == "cgroup":
-            first |= {name: target for name in options.split(",") if name not in ("rw", "ro")}
+            found |= {name: target for name in options.split(",") if name not in ("rw", "ro")}
         elif kind == "cgroup2":
-            unified = {"": target}
-    return first or unified
+            found[""] = target
+    return found
 
 
 def current_hierarchies() -> dict[str, Path]:
@@ -29,7 +31,7 @@ def why_not(found: dict[str, Path]) -> str:
     """Empty when pods can be limited here, else the reason."""
     if not found:
         return "no cgroups are mounted"
-    if "" in found:
+    if _only_v2(found):
         offered = (found[""] / "cgroup.controllers").read_text().split()
         lacking = [name for name in NEEDED if name not in offered]
     else:
@@ -41,9 +43,13 @@ def create(name: str, found: dict[str, Path]) -> None:
     """Make the group in every hierarchy. Raises OSError where that is not permitted."""
     for folder in _folders(name, found):
         folder.mkdir(exist_ok=True)
-    if "" in found:
+    if _only_v2(found):
         for controller in (found[""] / "cgroup.controllers").read_text().split():
             _enable(found[""], controller)
+
+
+def _only_v2(found: dict[str, Path]) -> bool:
+    return set(found) == {""}
 
 
 def _enable(root: Path, controller: str) -> None:

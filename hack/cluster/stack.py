@@ -37,9 +37,8 @@ class Stack:
         self._write_files()
         self._spawn_storage_and_server()
         self._spawn_runtime()
-        self._wait("the API server to listen", lambda: self.client.request("GET", "/livez")[0] != 0)
-        self._spawn_clients_of_server()
         self._wait("the API server to be ready", lambda: self.client.ok("/readyz"))
+        self._spawn_clients_of_server()
         self._wait_for_default_account()
         if self.record.has_node:
             self._wait("the node to be ready", lambda: api.is_node_ready(self.client))
