@@ -1,0 +1,159 @@
+"""What the data path asks of the rest of the gateway, as protocols: who calls, which policies, holds, audit, metrics.
+
+The data path depends on these shapes alone, so that each can be faked in a test. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from chaperone.core.approval import Approval
+from chaperone.core.identity import Caller
+from chaperone.core.policy import Policy, PolicySet
+from chaperone.core.request import Request
+from chaperone.core.verdict import Verdict
+from gateway.limits import RunLimits
+
+
+class CallerRefused(Protocol):
+    """A token that gives no caller. code: 401, 403 or 503; reason: for the audit record, never for the client."""
+
+    @property
+    def code(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Authenticator(Protocol):
+    def cached(self, token: str) -> Caller | None:
+        """The caller of a token verified before and still valid; the *same* object as long as it is cached."""
+        ...
+
+    async def authenticate(self, token: str) -> Caller | CallerRefused:
+        """Verify a token. Raises nothing; whatever is not a Caller is a refusal."""
+        ...
+
+
+class Snapshot(Protocol):
+    """The policies as last seen. generation changes whenever `policies` does."""
+
+    @property
+    def policies(self) -> PolicySet: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def fresh(self) -> bool:
+        """False when the watch has been silent for longer than the limit: then nothing may be judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer to a request that the gateway made by itself, as the agent. body: at most the asked-for limit."""
+
+    code: int
+    content_type: str
+    body: bytes
+
+
+class Gather(Protocol):
+    """Looks at the cluster with the agent's own eyes (impersonated), never with the gateway's."""
+
+    async def fetch(
+        self, method: str, target: str, *, body: bytes = b"", content_type: str = "", limit: int = ...
+    ) -> Fetched:
+        """One JSON request. Raises gateway.http.upstream.UpstreamError when there is no (complete) answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """The approval has been claimed (phase Executing) for this request: carry it through, client or no client."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client gets instead of the forwarded request. headers: extra ones, such as Retry-After."""
+
+    code: int
+    status: Mapping[str, Any]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Holds(Protocol):
+    async def decide(
+        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+    ) -> Spend | Answer:
+        """Keep the client waiting for a decision. Cancelled when the client goes; once the approval is claimed the
+        cancellation must be caught and Spend returned, for then the request is carried through."""
+        ...
+
+    async def finish(self, approval: Approval, code: int, audit_id: str) -> None:
+        """Record the outcome of a spent approval. code 0: unknown, the upstream connection died in between."""
+        ...
+
+
+class Audit(Protocol):
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Enqueue a record; never blocks. Raises when the queue is full or the sink is down."""
+        ...
+
+    async def durable(self, record: Mapping[str, Any]) -> None:
+        """Return when the record is on stable storage. Raises when it cannot be put there."""
+        ...
+
+
+class Metrics(Protocol):
+    def observe(self, verb: str, verdict: str, code: int, seconds: float) -> None: ...
+    def connections(self, count: int) -> None:
+        """Open client connections of this worker."""
+        ...
+
+    def streams(self, count: int) -> None:
+        """Open watches, log streams and tunnels of this worker."""
+        ...
+
+
+class Credential(Protocol):
+    """The data path's own credential: may impersonate and nothing else. Reloaded by its owner."""
+
+    def token(self) -> str:
+        """The bearer token of this moment. Raises when there is none: then nothing is forwarded."""
+        ...
+
+
+class BodyFilter(Protocol):
+    """Changes a response on its way to the client. Whatever it raises ends the response, unfinished."""
+
+    def head(self, code: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers to send; called once, before any body. Content-Length is removed by the relay."""
+        ...
+
+    def data(self, piece: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+ChooseFilter = Callable[[Request, Caller, Verdict], BodyFilter | None]
+
+
+def no_filter(_request: Request, _caller: Caller, _verdict: Verdict) -> BodyFilter | None:
+    """Every response as it is."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything one worker's data path needs, made once at the start."""
+
+    authenticator: Authenticator
+    snapshot: Snapshot
+    holds: Holds
+    audit: Audit
+    metrics: Metrics
+    credential: Credential
+    limits: RunLimits = field(default_factory=RunLimits)
+    choose_filter: ChooseFilter = no_filter
