@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DNS_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-
-
-class WhenFull(Enum):
-    """What a read does when the audit queue is full. There is no third way: no record is ever dropped."""
-
-    WAIT = "Wait"
-    REFUSE = "Refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +35,15 @@ class ListenSettings:
         Setting("serve without TLS on an address that is not loopback (only behind something that ends TLS)"),
     ] = False
 
+    def faults(self) -> Iterator[SettingFault]:
+        """TLS is whole, and only left out where tokens do not travel."""
+        if bool(self.certificate) != bool(self.key):
+            yield SettingFault("", "certificate and key are given together or not at all")
+        elif not (self.certificate or self.allow_plain_http or self.address in LOOPBACK):
+            yield SettingFault(
+                "certificate", f"is needed to listen on {self.address}: tokens must not travel in clear"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings:
@@ -61,6 +63,11 @@ class UpstreamSettings:
         bool,
         Setting("clear VERIFY_X509_STRICT, which refuses CAs without key identifiers; verification stays on"),
     ] = False
+
+    def faults(self) -> Iterator[SettingFault]:
+        """The address can be verified."""
+        if not self.kubeconfig and not self.server.startswith("https://"):
+            yield SettingFault("server", "must be an https:// address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +101,13 @@ class DataPathSettings:
         ),
     ] = None
 
+    def faults(self) -> Iterator[SettingFault]:
+        """Exactly one source of the token."""
+        if not self.token_file and not (self.namespace and self.name):
+            yield SettingFault("", "give namespace and name of a service account, or a tokenFile")
+        if self.token_file and (self.namespace or self.name):
+            yield SettingFault("", "give a service account or a tokenFile, not both")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
@@ -106,11 +120,8 @@ class AuditSettings:
     queue: Annotated[
         int, Setting("records of reads that may wait for the writer", at_least=1, at_most=10_000_000)
     ] = 10_000
-    when_full: Annotated[WhenFull, Setting("what a read does when the queue is full: Wait or Refuse")] = (
-        WhenFull.WAIT
-    )
     wait: Annotated[
-        float, Seconds("longest wait for room or for durability; then the request is refused", at_least=0.01)
+        float, Seconds("longest wait for a record to be durable; then the request is refused", at_least=0.01)
     ] = 5.0
 
 
@@ -214,23 +225,5 @@ class GatewaySettings:
 
     def faults(self) -> Iterator[SettingFault]:
         """What only several settings together can show."""
-        listen, data_path = self.listen, self.data_path
-        if bool(listen.certificate) != bool(listen.key):
-            yield SettingFault("listen", "certificate and key are given together or not at all")
-        if not (
-            listen.certificate
-            or listen.allow_plain_http
-            or listen.address in ("127.0.0.1", "::1", "localhost")
-        ):
-            yield SettingFault(
-                "listen.certificate",
-                f"is needed to listen on {listen.address}: tokens must not travel in clear",
-            )
-        if not data_path.token_file and not (data_path.namespace and data_path.name):
-            yield SettingFault("dataPath", "give namespace and name of a service account, or a tokenFile")
-        if data_path.token_file and (data_path.namespace or data_path.name):
-            yield SettingFault("dataPath", "give a service account or a tokenFile, not both")
-        if self.workers > 1 and listen.port == 0:
+        if self.workers > 1 and self.listen.port == 0:
             yield SettingFault("listen.port", "must be given when several workers share it")
-        if not self.upstream.kubeconfig and not self.upstream.server.startswith("https://"):
-            yield SettingFault("upstream.server", "must be an https:// address")

@@ -75,8 +75,8 @@ class Seconds(Setting):
 def load_file(kind: type[T], path: Path) -> T:
     """Settings of class `kind` from a YAML file. Raises SettingsError with every fault.
 
-    A class may define `faults(self) -> Iterator[SettingFault]` for what only several fields together can
-    show.
+    A class may define `faults(self) -> Iterator[SettingFault]` (paths relative to it) for what only several of
+    its fields together can show.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -89,8 +89,6 @@ def load(kind: type[T], document: object, *, source: str = "settings") -> T:
     """As `load_file`, from a decoded document. An empty document is one without settings."""
     reader = _Reader()
     value = reader.read_section(kind, {} if document is None else document, "")
-    if not reader.faults and hasattr(value, "faults"):
-        reader.faults.extend(value.faults())
     if reader.faults:
         raise SettingsError(source, tuple(reader.faults))
     return typing.cast("T", value)
@@ -142,7 +140,12 @@ class _Reader:
             if key not in fields:
                 self._unknown(_join(path, str(key)), str(key), list(fields))
         values = self._read_fields(kind, fields, document, path)
-        return kind(**values) if values is not None else None
+        if values is None:
+            return None
+        section = kind(**values)
+        for found in section.faults() if hasattr(section, "faults") else ():
+            self.fault(_join(path, found.path) if found.path else path, found.message)
+        return section
 
     def _read_fields(
         self,
@@ -158,6 +161,8 @@ class _Reader:
             where = _join(path, key)
             if document.get(key) is not None:
                 values[field.name] = self._read(hints[field.name], document[key], where)
+            elif dataclasses.is_dataclass(_taken_apart(hints[field.name])[0]):
+                values[field.name] = self._read(hints[field.name], {}, where)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 self.fault(where, f"is required: {_taken_apart(hints[field.name])[1].doc}")
         return values if len(self.faults) == before else None
