@@ -1,0 +1,379 @@
+"""The official `kubernetes` client as plain verbs on plain objects, and a cache kept by list and watch in
+a thread.
+
+The client brings what is hard to get right (kubeconfig, credential plug-ins, token rotation, TLS); its
+generated models are not used: objects travel as the dictionaries that the API server speaks, so fields
+that a model does not know are never lost. Blocking: for the webhook, the controller's worker threads, the
+console and the command line, not for the gateway's data path. Never logs a body or a header.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import urllib3
+import yaml
+from kubernetes import client, config
+from urllib3.util.ssl_ import create_urllib3_context
+
+from chaperone.kube.errors import EndpointError, RefusedError, UnreachableError
+
+log = logging.getLogger(__name__)
+
+Obj = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+PAGE = 500
+WATCH_SECONDS = 30
+"""How long one watch lasts. Short, because its end and its renewal prove that the server is still there:
+the age of a cache never exceeds this while all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind as the API server's paths name it."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, name: str = "", *, namespace: str = "", subresource: str = "") -> str:
+        """The percent-encoded path of the collection, of one object, or of its subresource."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts += [self.plural, *(part for part in (name, subresource) if part)]
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+AGENT_POLICIES = Resource("chaperone.dev", "v1alpha1", "agentpolicies")
+APPROVAL_REQUESTS = Resource("chaperone.dev", "v1alpha1", "approvalrequests")
+AGENT_SESSIONS = Resource("chaperone.dev", "v1alpha1", "agentsessions")
+NAMESPACES = Resource("", "v1", "namespaces")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
+SECRETS = Resource("", "v1", "secrets")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
+CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+SUBJECT_ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
+VALIDATING_WEBHOOKS = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
+MUTATING_WEBHOOKS = Resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a collection, and the resourceVersion from which a watch continues."""
+
+    items: tuple[Obj, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch. type: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR (then the object is a
+    Status)."""
+
+    type: str
+    object: Obj
+
+
+def connect(kubeconfig: str = "", context: str = "", *, strict_ca: bool = True, timeout: float = 10.0) -> Api:
+    """An Api from a kubeconfig file, or from the pod's own service account when kubeconfig is "".
+
+    strict_ca False keeps verification on and only drops the RFC 5280 strictness of newer Python releases,
+    which some clusters' own CA certificates do not pass. Raises EndpointError saying what to correct.
+    """
+    configuration = client.Configuration()
+    loaders: Any = config  # these two functions are not annotated
+    try:
+        if kubeconfig:
+            loaders.load_kube_config(kubeconfig, context or None, configuration, persist_config=False)
+        else:
+            loaders.load_incluster_config(configuration)
+    except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+        source = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account"
+        raise EndpointError(f"cannot load cluster credentials from {source}: {error}") from error
+    api_client = client.ApiClient(configuration)
+    if not strict_ca:
+        _relax(api_client)
+    return Api(api_client, timeout=timeout)
+
+
+class Api:
+    """Verbs on paths. Paths come from `Resource.path`; every call raises RefusedError or UnreachableError."""
+
+    def __init__(self, api_client: Any, *, timeout: float = 10.0) -> None:
+        self._configuration = api_client.configuration
+        self._pool = api_client.rest_client.pool_manager
+        self._agent = {"User-Agent": "kube-chaperone", "Accept": "application/json"}
+        self._timeout = timeout
+
+    def get(self, path: str, **query: str) -> Obj:
+        return self._call("GET", path, query=query)
+
+    def find(self, path: str) -> Obj | None:
+        """The object, or None where there is none (404)."""
+        try:
+            return self.get(path)
+        except RefusedError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def list(self, path: str, **query: str) -> Listing:
+        """The whole collection, asked for in pages."""
+        items: list[Obj] = []
+        position: dict[str, str] = {}
+        while True:
+            page = self._call("GET", path, query={"limit": str(PAGE), **query, **position})
+            metadata = page.get("metadata") or {}
+            items += page.get("items") or []
+            if not metadata.get("continue"):
+                return Listing(tuple(items), str(metadata.get("resourceVersion") or ""))
+            position = {"continue": str(metadata["continue"])}
+
+    def create(self, path: str, obj: Mapping[str, Any]) -> Obj:
+        return self._call("POST", path, body=obj)
+
+    def replace(self, path: str, obj: Mapping[str, Any]) -> Obj:
+        """PUT; with metadata.resourceVersion in the object it is a compare-and-swap (409 when it has
+        changed)."""
+        return self._call("PUT", path, body=obj)
+
+    def merge(self, path: str, patch: Mapping[str, Any]) -> Obj:
+        return self._call("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
+        """DELETE of exactly the object that was seen, where uid or resource_version say which; gone is
+        fine."""
+        seen = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {key: value for key, value in seen.items() if value}
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            **({"preconditions": preconditions} if preconditions else {}),
+        }
+        try:
+            self._call("DELETE", path, body=body)
+        except RefusedError as error:
+            if not error.not_found:
+                raise
+
+    def server_version(self) -> tuple[int, int]:
+        """(major, minor) of the API server."""
+        version = self.get("/version")
+        return _leading_number(version.get("major")), _leading_number(version.get("minor"))
+
+    def watch(self, path: str, resource_version: str, seconds: int = WATCH_SECONDS) -> Iterator[WatchEvent]:
+        """Events after resource_version, until the server ends the watch (it is asked to after `seconds`)."""
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+        }
+        response = self._request("GET", path, query, None, {}, read_timeout=seconds + 10.0)
+        try:
+            if response.status >= 400:
+                raise _refusal(f"watch {path}", response.status, response.read())
+            yield from _events(response.stream(65536))
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(f"the watch on {path} broke: {error}") from error
+        finally:
+            response.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Obj:
+        payload = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": content_type} if payload is not None else {}
+        response = self._request(method, path, query or {}, payload, headers, read_timeout=self._timeout)
+        try:
+            content = response.read()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(f"no complete answer to {method} {path}: {error}") from error
+        finally:
+            response.release_conn()
+        if response.status >= 400:
+            raise _refusal(f"{method} {path}", response.status, content)
+        return _decoded(content, f"{method} {path}")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        payload: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        read_timeout: float,
+    ) -> Any:
+        url = self._configuration.host.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            return self._pool.request(
+                method,
+                url,
+                body=payload,
+                headers={**self._agent, **self._credentials(), **headers},
+                timeout=urllib3.Timeout(connect=self._timeout, read=read_timeout),
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(f"cannot reach the API server for {method} {path}: {error}") from error
+
+    def _credentials(self) -> dict[str, str]:
+        """Header credentials as the client's own configuration gives them; it renews expiring tokens when
+        asked."""
+        settings = self._configuration.auth_settings().values()
+        return {
+            entry["key"]: entry["value"] for entry in settings if entry["in"] == "header" and entry["value"]
+        }
+
+
+class Source(Protocol):
+    """What a cache needs of an Api."""
+
+    def list(self, path: str) -> Listing: ...
+
+    def watch(self, path: str, resource_version: str) -> Iterator[WatchEvent]: ...
+
+
+@dataclass
+class Cache:
+    """Every object of one collection, as last heard from the API server.
+
+    on_change is called in the cache's thread with all objects after the first list and every change, never
+    concurrently; while it raises, the cache grows old. `age` is what decides whether it may still be
+    believed.
+    """
+
+    source: Source
+    path: str
+    on_change: Callable[[tuple[Obj, ...]], None]
+    clock: Callable[[], float] = time.monotonic
+    pause: float = 1.0
+    _heard: float | None = None
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=f"cache {self.path}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does at the next event or the end of the current watch."""
+        self._stopping.set()
+
+    def age(self) -> float:
+        """Seconds since the API server last confirmed this state; infinite before the first list."""
+        return float("inf") if self._heard is None else self.clock() - self._heard
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.follow()
+            except (RefusedError, UnreachableError) as error:
+                log.warning("cache of %s lost its watch, listing again: %s", self.path, error)
+            except Exception:
+                log.exception("cache of %s failed, listing again", self.path)
+            self._stopping.wait(self.pause)
+
+    def follow(self) -> None:
+        """List, then watch until the watch is lost, its history is gone, or the cache is stopped."""
+        asked = self.clock()
+        listing = self.source.list(self.path)
+        objects = {_key(obj): obj for obj in listing.items}
+        self._publish(objects, asked)
+        version = listing.resource_version
+        while not self._stopping.is_set():
+            asked = self.clock()
+            for event in self.source.watch(self.path, version):
+                if event.type == "ERROR":
+                    return
+                version = str(event.object["metadata"]["resourceVersion"])
+                self._apply(event, objects)
+                if self._stopping.is_set():
+                    return
+            # Ended in order: up to the moment this watch was asked for, nothing had been missed.
+            self._heard = max(self._heard or asked, asked)
+
+    def _apply(self, event: WatchEvent, objects: dict[tuple[str, str], Obj]) -> None:
+        now = self.clock()
+        if event.type == "BOOKMARK":
+            self._heard = now
+            return
+        if event.type == "DELETED":
+            objects.pop(_key(event.object), None)
+        else:
+            objects[_key(event.object)] = event.object
+        self._publish(objects, now)
+
+    def _publish(self, objects: Mapping[tuple[str, str], Obj], heard: float) -> None:
+        self.on_change(tuple(objects.values()))
+        self._heard = heard
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return str(metadata.get("namespace") or ""), str(metadata["name"])
+
+
+def _events(chunks: Iterator[bytes]) -> Iterator[WatchEvent]:
+    """Lines of a watch, whatever way the stream is cut."""
+    buffer = b""
+    for chunk in chunks:
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                event = _decoded(line, "a watch")
+                yield WatchEvent(str(event.get("type")), event.get("object") or {})
+
+
+def _decoded(content: bytes, what: str) -> Obj:
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise UnreachableError(f"the answer to {what} is not JSON") from error
+    if not isinstance(value, dict):
+        raise UnreachableError(f"the answer to {what} is not an object")
+    return value
+
+
+def _refusal(request: str, code: int, content: bytes) -> RefusedError:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        return RefusedError(request, code, "", "the answer is not a Status object")
+    return RefusedError(request, code, str(answer.get("reason") or ""), str(answer.get("message") or ""))
+
+
+def _leading_number(text: object) -> int:
+    """Providers append to the minor version: "28+"."""
+    digits = "".join(character for character in str(text or "") if character.isdigit())
+    return int(digits or 0)
+
+
+def _relax(api_client: Any) -> None:
+    context = create_urllib3_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    api_client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context

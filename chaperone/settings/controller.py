@@ -1,0 +1,83 @@
+"""Settings of the controller: `python -m controller --config FILE`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from chaperone.settings.loading import Seconds, Setting, SettingFault
+from chaperone.settings.webhook import DNS_NAME, KubernetesSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """How long what has ended stays readable in the cluster."""
+
+    approvals: Annotated[
+        float,
+        Seconds(
+            "ended approvals are deleted this long after they were made; 0 keeps them for ever", at_least=0
+        ),
+    ] = 2_592_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedSettings:
+    """What the controller keeps in step with the identities that policies hand out. Switch off what is
+    managed elsewhere."""
+
+    bindings: Annotated[bool, Setting("bindings (and missing service accounts) for spec.access")] = True
+    impersonator: Annotated[bool, Setting("the roles that say whom the gateway may impersonate")] = True
+    guard: Annotated[
+        bool, Setting("the agent guard's matchConditions; never made again once somebody has deleted it")
+    ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """Plain HTTP for the kubelet's liveness probe: /healthz."""
+
+    address: Annotated[str, Setting("address to listen on; a kubelet's probe needs the pod's address")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Setting("TCP port; 0: no probe", at_least=0, at_most=65535)] = 8081
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """Everything the controller is told. Sections in the file carry the names of these fields in
+    camelCase."""
+
+    guard_namespace: Annotated[
+        str,
+        Setting(
+            "namespace of kube-chaperone itself: the home of the impersonator's account", pattern=DNS_NAME
+        ),
+    ] = "kube-chaperone"
+    resync: Annotated[
+        float,
+        Seconds(
+            "everything is listed and put right this often, beside every event", at_least=1, at_most=3600
+        ),
+    ] = 60.0
+    stuck_after: Annotated[
+        float,
+        Seconds(
+            "liveness fails when no resync has succeeded for this long while none is running", at_least=60
+        ),
+    ] = 600.0
+    log_level: Annotated[
+        str, Setting("debug, info, warning or error", choices=("debug", "info", "warning", "error"))
+    ] = "info"
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    managed: ManagedSettings = field(default_factory=ManagedSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+    def faults(self) -> Iterator[SettingFault]:
+        """What only several settings together can show."""
+        if self.stuck_after < 2 * self.resync:
+            yield SettingFault(
+                "stuckAfter", f"is {self.stuck_after:g}s; at least two resyncs must fit into it"
+            )
