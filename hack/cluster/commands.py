@@ -3,12 +3,19 @@
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from hack.cluster.errors import TAIL_LINES, ClusterError
 
 
 def run(
-    argv: list[str], *, doing: str, remedy: str, seconds: float = 300, env: Mapping[str, str] | None = None
+    argv: list[str],
+    *,
+    doing: str,
+    remedy: str,
+    seconds: float = 300,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> str:
     """Its standard output. Raises ClusterError saying what was being done and what to do about a failure."""
     try:
@@ -19,6 +26,7 @@ def run(
             text=True,
             timeout=seconds,
             stdin=subprocess.DEVNULL,
+            cwd=folder,
             env={**os.environ, **(env or {})},
         )
     except OSError as error:

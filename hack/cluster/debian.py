@@ -52,11 +52,11 @@ def unpack_packages(packages: tuple[str, ...], folder: Path, options: list[str],
     downloads = folder / ".downloads"
     downloads.mkdir(parents=True)
     log(f"downloading {names}")
-    fetch = "cd " + _quoted(downloads) + ' && exec apt-get -q "$@"'
     run(
-        ["sh", "-c", fetch, "sh", *options, "download", *packages],
+        ["apt-get", "-q", *options, "download", *packages],
         doing=f"downloading {names}",
         remedy="check the network and the apt sources, or install them with apt-get",
+        folder=downloads,
     )
     for deb in sorted(downloads.glob("*.deb")):
         run(
@@ -72,7 +72,3 @@ def fill_with_runtime(folder: Path, log: Log) -> None:
     options = apt_options(folder.parent / "apt")
     update(options, log)
     unpack_packages(RUNTIME_PACKAGES, folder, options, log)
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\\''") + "'"

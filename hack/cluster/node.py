@@ -183,7 +183,7 @@ def _kubelet_config(layout: Layout, ports: Ports, pki: Pki) -> dict[str, Any]:
         "oomScoreAdj": 0,
         "resolvConf": str(layout.node / "resolv.conf"),
         "volumePluginDir": str(layout.node / "volume-plugins"),
-        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusUpdateFrequency": "5s",
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
     }
