@@ -63,7 +63,7 @@ class RunLimits:
         self.open_streams = 0
 
     def admit(self, key: RunKey, limits: Limits, now: float) -> int:
-        """Take one request out of the bucket. 0: admitted; otherwise after how many whole seconds to come again."""
+        """Take one request out of the bucket. 0: admitted; otherwise after how many seconds to try again."""
         rate = limits.requests_per_second
         if rate is None:
             return 0

@@ -1,4 +1,4 @@
-"""What the data path asks of the rest of the gateway, as protocols: who calls, which policies, holds, audit, metrics.
+"""What the data path asks of the rest of the gateway, as protocols: callers, policies, holds, audit, metrics.
 
 The data path depends on these shapes alone, so that each can be faked in a test. Nothing here does anything.
 """
@@ -13,25 +13,17 @@ from chaperone.core.approval import Approval
 from chaperone.core.identity import Caller
 from chaperone.core.policy import Policy, PolicySet
 from chaperone.core.request import Request
+from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
 from gateway.limits import RunLimits
 
 
-class CallerRefused(Protocol):
-    """A token that gives no caller. code: 401, 403 or 503; reason: for the audit record, never for the client."""
-
-    @property
-    def code(self) -> int: ...
-    @property
-    def reason(self) -> str: ...
-
-
 class Authenticator(Protocol):
     def cached(self, token: str) -> Caller | None:
-        """The caller of a token verified before and still valid; the *same* object as long as it is cached."""
+        """The caller of a token verified before and still valid; the *same* object while it is cached."""
         ...
 
-    async def authenticate(self, token: str) -> Caller | CallerRefused:
+    async def authenticate(self, token: str) -> Caller | Refused:
         """Verify a token. Raises nothing; whatever is not a Caller is a refusal."""
         ...
 
@@ -51,7 +43,7 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer to a request that the gateway made by itself, as the agent. body: at most the asked-for limit."""
+    """The answer to a request that the gateway made by itself, as the agent."""
 
     code: int
     content_type: str
@@ -70,7 +62,7 @@ class Gather(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """The approval has been claimed (phase Executing) for this request: carry it through, client or no client."""
+    """The approval has been claimed (phase Executing): carry the request through, client or no client."""
 
     approval: Approval
 
@@ -88,12 +80,12 @@ class Holds(Protocol):
     async def decide(
         self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
     ) -> Spend | Answer:
-        """Keep the client waiting for a decision. Cancelled when the client goes; once the approval is claimed the
-        cancellation must be caught and Spend returned, for then the request is carried through."""
+        """Keep the client waiting for a decision. Cancelled when the client goes; once the approval is
+        claimed the cancellation must be caught and Spend returned, for then the request is carried through."""
         ...
 
     async def finish(self, approval: Approval, code: int, audit_id: str) -> None:
-        """Record the outcome of a spent approval. code 0: unknown, the upstream connection died in between."""
+        """Record the outcome of a spent approval. code 0: unknown, the connection died in between."""
         ...
 
 
@@ -137,11 +129,40 @@ class BodyFilter(Protocol):
     def end(self) -> bytes: ...
 
 
+class Tap(Protocol):
+    """Sees both directions of an upgraded connection. Whatever it raises closes the stream, both ends."""
+
+    def from_client(self, piece: bytes) -> bytes:
+        """What goes upstream in place of `piece`."""
+        ...
+
+    def from_upstream(self, piece: bytes) -> bytes:
+        """What goes to the client in place of `piece`."""
+        ...
+
+    def ended(self, reason: str) -> Mapping[str, Any]:
+        """Called once. What belongs into the audit record (a recording's length and digest)."""
+        ...
+
+
+class OpenTap(Protocol):
+    async def __call__(
+        self, request: Request, caller: Caller, verdict: Verdict, audit_id: str
+    ) -> Tap | None:
+        """Before the upstream handshake. None: nothing is recorded. Raises when it must be and cannot."""
+        ...
+
+
 ChooseFilter = Callable[[Request, Caller, Verdict], BodyFilter | None]
 
 
 def no_filter(_request: Request, _caller: Caller, _verdict: Verdict) -> BodyFilter | None:
     """Every response as it is."""
+    return None
+
+
+async def no_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
+    """Every stream as it is, unrecorded."""
     return None
 
 
@@ -157,3 +178,4 @@ class Services:
     credential: Credential
     limits: RunLimits = field(default_factory=RunLimits)
     choose_filter: ChooseFilter = no_filter
+    open_tap: OpenTap = no_tap

@@ -1,7 +1,7 @@
 """Tasks with an owner, and coroutines that only become tasks when they must wait.
 
-Most requests are answered without waiting for anything. `Tasks.start` runs such a coroutine to its end on the spot;
-one that has to wait says so with `await must_wait()` before its first real await, and goes on as an owned task.
+Most requests are answered without waiting for anything. `Tasks.start` runs such a coroutine to its end at once;
+one that has to wait says so with `await must_wait()` before its first real await, and goes on as a task.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the data path failed", exc_info=error)
 
-    async def finish(self, timeout: float) -> None:
-        """Give running tasks `timeout` seconds, then cancel them and wait for their end."""
+    async def finish(self, seconds: float) -> None:
+        """Give running tasks `seconds`, then cancel them and wait for their end."""
         if self._running:
-            await asyncio.wait(self._running, timeout=timeout)
+            await asyncio.wait(self._running, timeout=seconds)
         await self.cancel()
 
     async def cancel(self) -> None:
