@@ -1,0 +1,93 @@
+"""The settings files of the product's programs for a stack on one machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chaperone.kube.rbac import IMPERSONATOR
+from hack.cluster.kubeconfig import load_flattened, only_cluster
+from hack.cluster.pki import write_private
+from hack.stack import pki
+from hack.stack.layout import NAMESPACE, Layout
+
+AUDIENCE = "kube-chaperone"
+
+
+def write_all(layout: Layout, ports: Mapping[str, int], *, external: bool) -> None:
+    """gateway.yaml, webhook.yaml, controller.yaml and the issuers' authentication.yaml."""
+    _write(layout.config("authentication"), _authentication(layout, ports))
+    _write(layout.config("gateway"), _gateway(layout, ports, external=external))
+    _write(layout.config("webhook"), _webhook(layout, ports, external=external))
+    _write(layout.config("controller"), _controller(layout, ports, external=external))
+
+
+def issuer_url(ports: Mapping[str, int]) -> str:
+    return f"https://127.0.0.1:{ports['issuer']}"
+
+
+def _authentication(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
+    issuer = {
+        "url": issuer_url(ports),
+        "audiences": [AUDIENCE],
+        "certificateAuthority": layout.ca_file.read_text(),
+    }
+    mappings = {
+        "username": {"claim": "sub", "prefix": ""},
+        "groups": {"claim": "groups", "prefix": ""},
+    }
+    run = {"run": {"claim": "run"}, "model": {"claim": "model"}, "agent": {"claim": "agent"}}
+    return {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [{"issuer": issuer, "claimMappings": mappings, "run": run}],
+    }
+
+
+def _gateway(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dict[str, Any]:
+    files = pki.server_files(layout, "gateway")
+    return {
+        "cluster": only_cluster(load_flattened(layout.admin_kubeconfig))["server"],
+        "authentication": str(layout.config("authentication")),
+        "guardNamespace": NAMESPACE,
+        "drain": "5s",
+        "listen": {
+            "address": "127.0.0.1",
+            "port": ports["gateway"],
+            "certificate": str(files.certificate),
+            "key": str(files.key),
+        },
+        "upstream": {"kubeconfig": str(layout.kubeconfig("gateway")), "relaxX509Strict": external},
+        "control": {"kubeconfig": str(layout.kubeconfig("gateway"))},
+        "dataPath": {"namespace": NAMESPACE, "name": IMPERSONATOR},
+        "audit": {"path": str(layout.audit / "audit.jsonl")},
+        "health": {"address": "127.0.0.1", "port": ports["gateway-health"]},
+    }
+
+
+def _webhook(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dict[str, Any]:
+    files = pki.server_files(layout, "webhook")
+    return {
+        "guardNamespace": NAMESPACE,
+        "listen": {
+            "address": "127.0.0.1",
+            "port": ports["webhook"],
+            "certificate": str(files.certificate),
+            "key": str(files.key),
+        },
+        "kubernetes": {"kubeconfig": str(layout.kubeconfig("webhook")), "relaxX509Strict": external},
+    }
+
+
+def _controller(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dict[str, Any]:
+    return {
+        "guardNamespace": NAMESPACE,
+        "resync": "30s",
+        "probe": {"address": "127.0.0.1", "port": ports["controller-health"]},
+        "kubernetes": {"kubeconfig": str(layout.kubeconfig("controller")), "relaxX509Strict": external},
+    }
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    write_private(path, yaml.safe_dump(dict(document), sort_keys=False).encode())
