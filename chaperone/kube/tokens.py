@@ -10,7 +10,8 @@ from chaperone.kube.errors import UnreachableError
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """lifetime: seconds from its minting, as granted: measured by our own clock, no clock skew can stretch it."""
+    """lifetime: seconds from its minting, as granted: measured by our own clock, no clock skew can stretch
+    it."""
 
     token: str = field(repr=False)
     lifetime: float
