@@ -93,6 +93,17 @@ def connect(kubeconfig: str = "", context: str = "", *, strict_ca: bool = True, 
     strict_ca False keeps verification on and only drops the RFC 5280 strictness of newer Python releases,
     which some clusters' own CA certificates do not pass. Raises EndpointError saying what to correct.
     """
+    api_client = client.ApiClient(load_configuration(kubeconfig, context))
+    if not strict_ca:
+        _relax(api_client)
+    return Api(api_client, timeout=timeout)
+
+
+def load_configuration(kubeconfig: str = "", context: str = "") -> Any:
+    """The official client's Configuration (server, CA, credentials), for whoever connects by another library.
+
+    Raises EndpointError saying what to correct.
+    """
     configuration = client.Configuration()
     loaders: Any = config  # these two functions are not annotated
     try:
@@ -103,10 +114,7 @@ def connect(kubeconfig: str = "", context: str = "", *, strict_ca: bool = True, 
     except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         source = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account"
         raise EndpointError(f"cannot load cluster credentials from {source}: {error}") from error
-    api_client = client.ApiClient(configuration)
-    if not strict_ca:
-        _relax(api_client)
-    return Api(api_client, timeout=timeout)
+    return configuration
 
 
 class Api:

@@ -17,7 +17,7 @@ class RetentionSettings:
     approvals: Annotated[
         float,
         Seconds(
-            "ended approvals are deleted this long after they were made; 0 keeps them for ever", at_least=0
+            "ended approvals are deleted this long after their expiresAt; 0 keeps them for ever", at_least=0
         ),
     ] = 2_592_000.0
 

@@ -1,0 +1,135 @@
+"""What kopf calls: thin. Events only wake the operator; the periodic task does the work, so a lost event
+costs a minute.
+
+Start it as `python -m controller --config FILE`, or as `python -m kopf run --standalone --all-namespaces -m
+controller.handlers` with the settings file named in CHAPERONE_CONTROLLER_CONFIG. No timers, daemons or
+change handlers on objects: they put finalizers and annotations on them, and objects would hang while this
+program is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from chaperone.kube.official import connect, load_configuration
+from chaperone.settings.controller import ControllerSettings
+from chaperone.settings.loading import load_file
+from controller.lifetimes import Agenda
+from controller.operator import Operator
+from controller.reconciliation import Reconciler
+from controller.warnings import policy_warnings
+
+log = logging.getLogger(__name__)
+
+CONFIG_VARIABLE = "CHAPERONE_CONTROLLER_CONFIG"
+SETTINGS_KEY = "chaperone"
+GROUP, VERSION = "chaperone.dev", "v1alpha1"
+LOGIN_LIFETIME = timedelta(minutes=10)
+"""Credentials are read again after this: a pod's token is renewed in its file once an hour."""
+
+
+def settings_of(memo: Any) -> ControllerSettings:
+    """The settings that `python -m controller` has put there; under plain `kopf run`, from the file in the
+    variable."""
+    if SETTINGS_KEY not in memo:
+        memo[SETTINGS_KEY] = load_file(ControllerSettings, Path(os.environ[CONFIG_VARIABLE]))
+    settings: ControllerSettings = memo[SETTINGS_KEY]
+    return settings
+
+
+@kopf.on.startup()
+async def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Tell kopf what not to do, and start the periodic task."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 30
+    ours = settings_of(memo)
+    reconciler = Reconciler(_connect(ours), ours, time.time, policy_warnings)
+    agenda = Agenda(ours.retention.approvals)
+    memo["operator"] = Operator(reconciler, ours.resync, agenda, time.time)
+    memo["task"] = asyncio.get_running_loop().create_task(memo["operator"].run(), name="reconciliation")
+
+
+@kopf.on.cleanup()
+async def end(memo: kopf.Memo, **_: Any) -> None:
+    """Stop the periodic task; a pass that is running in its thread ends by itself, every act can be
+    repeated."""
+    task: asyncio.Task[None] | None = memo.get("task")
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@kopf.on.login()
+def login(memo: kopf.Memo, **_: Any) -> kopf.ConnectionInfo:
+    """The same credentials as our own calls: kopf's guessing from the environment is not used."""
+    ours = settings_of(memo).kubernetes
+    found = load_configuration(str(ours.kubeconfig or ""), ours.context)
+    return connection_info(found, datetime.now(UTC) + LOGIN_LIFETIME)  # noqa: TID251 - this is the shell
+
+
+@kopf.on.event(GROUP, VERSION, "agentpolicies")
+async def policy_event(memo: kopf.Memo, **_: Any) -> None:
+    _operator(memo).poke()
+
+
+@kopf.on.event(GROUP, VERSION, "approvalrequests")
+async def approval_event(event: Mapping[str, Any], memo: kopf.Memo, **_: Any) -> None:
+    _operator(memo).note_approval(event["type"], event["object"])
+
+
+@kopf.on.probe(id="idle")
+async def liveness(memo: kopf.Memo, **_: Any) -> float:
+    """Seconds since the last turn ended. Raises, which fails the probe, when the task hangs or is gone."""
+    return check_alive(_operator(memo), memo["task"], settings_of(memo))
+
+
+def check_alive(operator: Operator, task: asyncio.Task[None], settings: ControllerSettings) -> float:
+    """Raises RuntimeError when a restart would help. An API server that is away is no reason to restart."""
+    idle = operator.idle_for()
+    if task.done():
+        raise RuntimeError("the reconciliation task has ended")
+    if idle > settings.stuck_after:
+        raise RuntimeError(f"no reconciliation has ended for {idle:.0f}s")
+    return idle
+
+
+def connection_info(found: Any, expiration: datetime) -> kopf.ConnectionInfo:
+    """The official client's Configuration as kopf wants it."""
+    header = next((entry["value"] for entry in found.auth_settings().values() if entry["value"]), "")
+    scheme, _, token = header.partition(" ")
+    return kopf.ConnectionInfo(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        ca_data=found.ca_cert_data,
+        insecure=not found.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=found.cert_file,
+        private_key_path=found.key_file,
+        expiration=expiration,
+    )
+
+
+def _connect(settings: ControllerSettings) -> Any:
+    ours = settings.kubernetes
+    return connect(
+        str(ours.kubeconfig or ""), ours.context, strict_ca=not ours.relax_x509_strict, timeout=ours.timeout
+    )
+
+
+def _operator(memo: kopf.Memo) -> Operator:
+    operator: Operator = memo["operator"]
+    return operator
