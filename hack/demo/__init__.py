@@ -1,0 +1,1 @@
+"""`make demo`: the main job as a story, with the real output of real kubectl."""

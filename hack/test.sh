@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# All tests, in three parts: the core alone with full branch coverage, the rest, and end to end on a real cluster.
+# Usage: hack/test.sh [PATH…] runs only these paths instead, without coverage.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+if [ "$*" != "tests" ]; then
+  exec .venv/bin/pytest "$@"
+fi
+began=$SECONDS
+failed=()
+part() {
+  local title=$1 minutes=$2
+  shift 2
+  echo
+  echo "test: $title (about $minutes min)"
+  .venv/bin/pytest -q "$@" || failed+=("$title")
+}
+part "the core, all branches" 2 tests/core --cov=chaperone.core --cov-branch --cov-report=term --cov-fail-under=100
+part "programs, settings, scripts" 6 tests --ignore=tests/core --ignore=tests/e2e
+part "end to end: real kubectl, API server and pods" 8 tests/e2e
+echo
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'test: FAILED: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo "test: everything passed in $(((SECONDS - began + 59) / 60)) min. Next: make demo"
