@@ -1,8 +1,8 @@
 """What a client asks, in the API server's own terms.
 
-`parse` is the only place where a path and a query are read. Policy, audit and the upstream request are all built
-from its result, so they cannot disagree. It must never guess: what two parsers could read differently is refused.
-Source of the rules: kubernetes/apiserver pkg/endpoints/request/requestinfo.go.
+`parse` is the only place where a path and a query are read. Policy, audit and the upstream request are all
+built from its result, so they cannot disagree. It must never guess: what two parsers could read differently
+is refused. Source of the rules: kubernetes/apiserver pkg/endpoints/request/requestinfo.go.
 """
 
 from __future__ import annotations
@@ -11,6 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from chaperone.core.legible import visible
+from chaperone.core.resource_path import CONNECT_SUBRESOURCES, METHODS, Place, locate
+from chaperone.core.selection import ambiguity, asks_watch, selected_name
+from chaperone.core.url import Unreadable, canonical_path, read_path, read_query, redact_target
+
+__all__ = [
+    "CONNECT_SUBRESOURCES",
+    "METHODS",
+    "NO_PAYLOAD",
+    "Object",
+    "Origin",
+    "Payload",
+    "Request",
+    "Unreadable",
+    "parse",
+    "redact_target",
+]
+
+UPGRADES = ("", "websocket", "spdy/3.1")
 
 Object = Mapping[str, Any]
 """A decoded Kubernetes object (JSON)."""
@@ -27,11 +47,11 @@ class Origin(Enum):
 class Payload:
     """What a request would store or remove, as far as it is known.
 
-    object: the resulting object: the body of a create, the outcome of an update or a patch. None: there is none.
+    object: the resulting object: the body of a create, the outcome of an update or a patch. None: none.
     old_object: the live object before the request. None: there is none (or it is not needed).
     options: the DeleteOptions (or other options object) from the body. None: there are none.
-    undetermined: which of "object", "oldObject", "options" exist but could not be read. A condition that needs one
-    of them counts as matched (reference: risk catalogue, section 1).
+    undetermined: which of "object", "oldObject", "options" exist but could not be read. A condition that
+    needs one of them counts as matched (reference: risk catalogue, section 1).
     """
 
     object: Object | None = None
@@ -47,8 +67,8 @@ NO_PAYLOAD = Payload()
 class Request:
     """One request as the API server's request-info resolver would call it.
 
-    verb: get, list, watch, create, update, patch, delete, deletecollection, proxy (deprecated prefix form); for a
-    non-resource request the lower-case HTTP method.
+    verb: get, list, watch, create, update, patch, delete, deletecollection, proxy (deprecated prefix form);
+    for a non-resource request the lower-case HTTP method.
     path: the canonical percent-encoded path: judged, recorded and sent upstream, byte for byte.
     query: the canonical query without "?"; parameters: the same, decoded, in order.
     upgrade: "" or the protocol asked for in lower case: "websocket" or "spdy/3.1".
@@ -89,8 +109,14 @@ class Request:
 
     @property
     def is_read(self) -> bool:
-        """True when the request can change nothing: only these may be forwarded before their audit record."""
+        """True when the request can change nothing: only these may be forwarded before their audit record.
+
+        An upgraded connection carries words both ways; only those of a watch and of a log are known to be
+        reads.
+        """
         if self.is_connect or self.verb == "proxy":
+            return False
+        if self.upgrade and self.verb != "watch" and (self.group, self.full_resource) != ("", "pods/log"):
             return False
         return self.verb in ("get", "list", "watch") if self.is_resource else self.verb in ("get", "head")
 
@@ -100,22 +126,22 @@ class Request:
 
     @property
     def dry_run(self) -> bool:
-        return self.parameter("dryRun") == "All"
+        """True when the API server will change nothing although the request is a write.
+
+        A delete with a body takes its options from the body alone and ignores the query; what cannot be
+        read is no dry run.
+        """
+        if self.is_connect or not self.is_resource or self.full_resource in WITHOUT_DRY_RUN:
+            return False
+        if self.verb in ("delete", "deletecollection") and self.body:
+            return self.payload.options is not None and self.payload.options.get("dryRun") == ["All"]
+        return self.verb in ("create", "update", "patch", "delete", "deletecollection") and (
+            self.parameter("dryRun") == "All"
+        )
 
 
-CONNECT_SUBRESOURCES: Mapping[str, tuple[str, ...]] = {
-    "pods": ("exec", "attach", "portforward", "proxy"),
-    "services": ("proxy",),
-    "nodes": ("proxy",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A request that cannot be brought into one form that everybody reads alike. Answer: this status code."""
-
-    code: int
-    reason: str
+WITHOUT_DRY_RUN = frozenset({"serviceaccounts/token"})
+"""Writes that act in full even when asked for a dry run: a token that was minted is a token."""
 
 
 def parse(method: str, target: str, *, upgrade: str = "", content_type: str = "") -> Request | Unreadable:
@@ -125,4 +151,54 @@ def parse(method: str, target: str, *, upgrade: str = "", content_type: str = ""
     upgrade: the upgrade protocol that the connection layer has verified, in lower case, or "".
     Returns Unreadable(400 | 401 | 405, reason) for what must be refused; never raises.
     """
-    raise NotImplementedError
+    if method not in METHODS:
+        return Unreadable(405, f"method {visible(method, 20)!r} is not one of {', '.join(METHODS)}")
+    if upgrade not in UPGRADES:
+        return Unreadable(400, f"upgrade to {visible(upgrade, 40)!r} is not known")
+    raw_path, _, raw_query = target.partition("?")
+    path = read_path(raw_path)
+    if isinstance(path, Unreadable):
+        return path
+    place = locate(method, path.segments)
+    if isinstance(place, Unreadable):
+        return place
+    query = read_query(raw_query, multiline=place.proxied)
+    if isinstance(query, Unreadable):
+        return query
+    named = _name_in_query(place, query.parameters)
+    if isinstance(named, Unreadable):
+        return named
+    verb, name = named
+    return Request(
+        method=method,
+        verb=verb,
+        path=canonical_path(path.segments, slash=path.slash and place.keeps_slash),
+        query=query.canonical,
+        parameters=query.parameters,
+        is_resource=place.is_resource,
+        group=place.group,
+        version=place.version,
+        resource=place.resource,
+        subresource=place.subresource,
+        namespace=place.namespace,
+        name=name,
+        upgrade=upgrade,
+        content_type=content_type,
+    )
+
+
+def _name_in_query(place: Place, parameters: tuple[tuple[str, str], ...]) -> tuple[str, str] | Unreadable:
+    """Verb and name after the query has had its say: it makes a get without a name a list or a watch, and a
+    field selector can name the one object of either.
+    """
+    if not parameters:
+        return ("list" if place.is_unnamed_get else place.verb), place.name
+    ambiguous = None if place.proxied else ambiguity(parameters)
+    if ambiguous:
+        return ambiguous
+    if not place.is_unnamed_get:
+        return place.verb, place.name
+    selected = selected_name(parameters)
+    if isinstance(selected, Unreadable):
+        return selected
+    return ("watch" if asks_watch(parameters) else "list"), selected
