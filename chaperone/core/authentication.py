@@ -80,7 +80,7 @@ class RunMapping:
 
 
 DEFAULT_RUN = RunMapping(claims=("run", "run_id"), required=True)
-"""Never `jti`: it names a token, so a run that fetched a new one would shed its limits and its kill switch."""
+"""Never `jti`: it names a token; a run that fetched a new one would shed its limits and its kill switch."""
 DEFAULT_MODEL = RunMapping(claims=("model",))
 DEFAULT_AGENT = RunMapping(claims=("agent",))
 

@@ -25,7 +25,7 @@ Claims = Mapping[str, Any]
 
 
 class RefusedError(Exception):
-    """Ends a mapping early; never leaves this module."""
+    """Ends a mapping early; the functions that map turn it into their result."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.audit_reason)
@@ -57,7 +57,7 @@ def _map(issuer: Issuer, claims: Claims) -> Caller:
     _check_user_rules(issuer, username, groups, extra)
     return Caller(
         issuer=issuer.url,
-        subject=_printable(subject, "its subject (sub)", MAX_NAME),
+        subject=require_printable(subject, "its subject (sub)", MAX_NAME),
         username=username,
         groups=groups,
         extra=extra,
@@ -107,11 +107,11 @@ def _evaluate(expression: Expression, value: object, what: str) -> object:
 
 def _username(mapping: ClaimMapping, claims: Claims) -> str:
     if mapping.expression is not None:
-        return _name(_evaluate(mapping.expression, claims, "the user name"), "its user name")
+        return require_name(_evaluate(mapping.expression, claims, "the user name"), "its user name")
     if mapping.claim == "email" and claims.get("email_verified", True) is not True:
         raise RefusedError(unauthenticated("the e-mail address is not verified"))
-    raw = _name(claims.get(mapping.claim, ""), "its user name")
-    return _name(mapping.prefix + raw, "its user name")
+    raw = require_name(claims.get(mapping.claim, ""), "its user name")
+    return require_name(mapping.prefix + raw, "its user name")
 
 
 def _groups(mapping: ClaimMapping, claims: Claims) -> tuple[str, ...]:
@@ -124,7 +124,8 @@ def _groups(mapping: ClaimMapping, claims: Claims) -> tuple[str, ...]:
     if len(names) > MAX_GROUPS:
         raise RefusedError(forbidden(f"it names more than {MAX_GROUPS} groups"))
     return tuple(
-        _name(mapping.prefix + _name(name, "one of its groups"), "one of its groups") for name in names
+        require_name(mapping.prefix + require_name(name, "one of its groups"), "one of its groups")
+        for name in names
     )
 
 
@@ -140,7 +141,7 @@ def _extra(expression: Expression, claims: Claims) -> tuple[str, ...]:
     values = _texts(_evaluate(expression, claims, "an extra value"), "one of its extra values")
     if len(values) > MAX_EXTRA_VALUES:
         raise RefusedError(forbidden(f"it has more than {MAX_EXTRA_VALUES} values under one extra key"))
-    return tuple(_printable(value, "one of its extra values", MAX_NAME) for value in values)
+    return tuple(require_printable(value, "one of its extra values", MAX_NAME) for value in values)
 
 
 def _texts(value: object, what: str) -> tuple[str, ...]:
@@ -166,19 +167,20 @@ def _run(mapping: RunMapping, claims: Claims, what: str) -> str:
         if mapping.required:
             raise RefusedError(unauthenticated(f"the token names no {what}"))
         return ""
-    return _printable(value, f"its {what}", MAX_RUN)
+    return require_printable(value, f"its {what}", MAX_RUN)
 
 
-def _name(value: object, what: str) -> str:
+def require_name(value: object, what: str) -> str:
+    """A user or group name that may stand here. Raises RefusedError (403) with `what` in the reason."""
     if value is None or value == "":
         raise RefusedError(forbidden(f"{what} is empty"))
-    name = _printable(value, what, MAX_NAME)
+    name = require_printable(value, what, MAX_NAME)
     if name.startswith(RESERVED_PREFIX):
         raise RefusedError(forbidden(f"{what} begins with {RESERVED_PREFIX}, which names the cluster's own"))
     return name
 
 
-def _printable(value: object, what: str, limit: int) -> str:
+def require_printable(value: object, what: str, limit: int) -> str:
     """Printable ASCII without spaces at the ends: what a header carries unchanged. Anything else is refused,
     non-ASCII letters too: an issuer with such names needs an expression that makes plain ones."""
     if not isinstance(value, str):

@@ -40,7 +40,7 @@ class Expression:
 
 
 def compile_expression(source: str, variable: str, *, boolean: bool = False) -> Expression:
-    """variable: `claims` or `user`. boolean: it must be able to yield true. Raises CelError with the place."""
+    """variable: `claims` or `user`. boolean: it has to yield true or false. Raises CelError with the place."""
     if len(source) > MAX_SOURCE:
         raise CelError(f"must be at most {MAX_SOURCE} characters long")
     try:
