@@ -82,6 +82,10 @@ def has_default_account(api: Api, *, needs_token: bool) -> bool:
 
 
 def is_node_ready(api: Api, name: str = "localhost") -> bool:
-    node = api.get(f"/api/v1/nodes/{name}")
-    conditions = (node or {}).get("status", {}).get("conditions", [])
+    return is_ready(api.get(f"/api/v1/nodes/{name}") or {})
+
+
+def is_ready(node: dict[str, Any]) -> bool:
+    """Whether a Node object says so."""
+    conditions = node.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

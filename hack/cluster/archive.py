@@ -16,7 +16,7 @@ def sha256_of(path: Path) -> str:
 
 
 def verify(path: Path) -> None:
-    """Compare with the SHA256SUMS file beside it. Raises ClusterError when it is missing, lacks the file or differs."""
+    """Compare with the SHA256SUMS beside it. Raises ClusterError if that is missing, silent or different."""
     expected = _expected(path)
     actual = sha256_of(path)
     if actual != expected:

@@ -67,7 +67,7 @@ def issue(
 
 
 def new_signing_key() -> tuple[bytes, bytes]:
-    """Private and public PEM of an RSA key, for service-account tokens (RS256, as common clusters sign them)."""
+    """Private and public PEM of an RSA key for service-account tokens (RS256, as in common clusters)."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -3,10 +3,10 @@
 import shutil
 from collections.abc import Callable, Iterable
 
-from hack.cluster import cgroups, mounts
+from hack.cluster import cgroups, interfaces, mounts
 from hack.cluster.errors import ClusterError
 from hack.cluster.layout import Layout
-from hack.cluster.node import cgroup_name
+from hack.cluster.node import cgroup_name, pod_subnet
 from hack.cluster.processes import command_line, end_all, is_ours, marked_pids
 from hack.cluster.record import load
 
@@ -22,11 +22,17 @@ def clean(layout: Layout) -> None:
     left = cgroups.remove(cgroup_name(layout), cgroups.current_hierarchies())
     if left:
         raise ClusterError(f"control group {left[0]} is still in use: end the processes in its cgroup.procs")
-    for path in layout.thrown_away:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    interfaces.remove(pod_subnet(layout))
+    if layout.state.exists():
+        shutil.rmtree(layout.state)
+        layout.admin_kubeconfig.unlink(missing_ok=True)
+        layout.ca_file.unlink(missing_ok=True)
+
+
+def is_clean(layout: Layout) -> bool:
+    """Whether there is nothing to stop: no state, and no process of a stack whose folder was deleted."""
+    groups = cgroups.pids(cgroup_name(layout), cgroups.current_hierarchies())
+    return not (layout.state.exists() or groups or marked_pids(str(layout.directory)))
 
 
 def _in_order(layout: Layout) -> list[Callable[[], Iterable[int]]]:
@@ -64,6 +70,6 @@ def _end(find: Callable[[], Iterable[int]]) -> None:
 
 
 def _unmount(layout: Layout) -> None:
-    left = mounts.unmount_below(layout.directory)
+    left = mounts.unmount_below(layout.state)
     if left:
         raise ClusterError(f"{left[0]} is still mounted: run umount on it as root, then try again")

@@ -1,7 +1,7 @@
 """Unpacking Debian packages into the cache.
 
-Nothing is installed: no service starts, no file of the machine changes. apt gets its own folders for lists and
-downloads, and reads which servers to use from the machine's configuration.
+Nothing is installed: no service starts, no file of the machine changes. apt gets its own folders for lists
+and downloads, and reads which servers to use from the machine's configuration.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def update(options: list[str], log: Log) -> None:
 
 
 def unpack_packages(packages: tuple[str, ...], folder: Path, options: list[str], log: Log) -> None:
-    """Download the packages and unpack them below `folder`. Raises ClusterError naming them when it cannot."""
+    """Download the packages and unpack them below `folder`. Raises ClusterError naming them if it cannot."""
     names = ", ".join(packages)
     downloads = folder / ".downloads"
     downloads.mkdir(parents=True)

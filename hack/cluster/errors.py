@@ -11,6 +11,8 @@ class ClusterError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+        if details:
+            self.add_note(details)
 
 
 def tail(log_file: Path, lines: int = TAIL_LINES) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from hack.cluster.api import is_ready
 from hack.cluster.commands import run
 from hack.cluster.errors import ClusterError
 from hack.cluster.kubeconfig import load_flattened, only_cluster
@@ -15,7 +16,6 @@ from hack.cluster.layout import Layout
 from hack.cluster.model import Cluster, Log
 from hack.cluster.pki import write_private
 from hack.cluster.record import Record, load, save
-from hack.cluster.stack import dead_components
 from hack.cluster.tools import kubectl
 
 SECONDS = 30
@@ -23,16 +23,12 @@ SECONDS = 30
 
 def adopt(layout: Layout, kubeconfig: Path, log: Log, *, kind_cluster: str = "") -> Cluster:
     """Copy its kubeconfig to the folder. Raises ClusterError when it is not reachable with all rights."""
-    _refuse_folder_in_use(layout)
     config = load_flattened(kubeconfig)
-    layout.directory.mkdir(parents=True, exist_ok=True)
-    write_private(layout.admin_kubeconfig, yaml.safe_dump(config, sort_keys=False).encode())
     server = only_cluster(config)["server"]
     log(f"checking the cluster at {server} (a few seconds)")
-    version = _version(layout.admin_kubeconfig, kubeconfig)
-    _check_rights(layout.admin_kubeconfig, kubeconfig)
-    layout.ca_file.write_bytes(_authority(config))
-    why = _why_no_node(layout.admin_kubeconfig)
+    version = str(json.loads(_ask(kubeconfig, ["get", "--raw", "/version"])).get("gitVersion", ""))
+    _check_rights(kubeconfig)
+    why = _why_no_node(kubeconfig)
     record = Record(
         server=server,
         version=version,
@@ -44,15 +40,9 @@ def adopt(layout: Layout, kubeconfig: Path, log: Log, *, kind_cluster: str = "")
         kind_cluster=kind_cluster or _kind_cluster_of(layout),
     )
     save(record, layout.record)
+    layout.ca_file.write_bytes(_authority(config))
+    write_private(layout.admin_kubeconfig, yaml.safe_dump(config, sort_keys=False).encode())
     return record.cluster(layout)
-
-
-def _refuse_folder_in_use(layout: Layout) -> None:
-    record = load(layout.record)
-    if record and record.processes and len(dead_components(layout, record)) < len(record.processes):
-        raise ClusterError(
-            f"another cluster runs in {layout.directory}: stop it first, or give another --dir"
-        )
 
 
 def _kind_cluster_of(layout: Layout) -> str:
@@ -60,22 +50,16 @@ def _kind_cluster_of(layout: Layout) -> str:
     return record.kind_cluster if record else ""
 
 
-def _version(copy: Path, original: Path) -> str:
-    answer = _ask(copy, ["get", "--raw", "/version"], original)
-    version = json.loads(answer).get("gitVersion", "")
-    return str(version)
-
-
-def _check_rights(copy: Path, original: Path) -> None:
-    remedy = f"use the kubeconfig of a cluster administrator instead of {original}"
+def _check_rights(kubeconfig: Path) -> None:
+    remedy = f"use the kubeconfig of a cluster administrator instead of {kubeconfig}"
     answer = run(
-        [*_kubectl(copy), "auth", "can-i", "*", "*", "--all-namespaces"],
-        doing=f"checking the rights of {original}",
+        [*_kubectl(kubeconfig), "auth", "can-i", "*", "*", "--all-namespaces"],
+        doing=f"checking the rights of {kubeconfig}",
         remedy=remedy,
         seconds=SECONDS,
     )
     if not answer.strip().startswith("yes"):
-        raise ClusterError(f"{original} may not do everything in its cluster: {remedy}")
+        raise ClusterError(f"{kubeconfig} may not do everything in its cluster: {remedy}")
 
 
 def _authority(config: dict[str, object]) -> bytes:
@@ -87,22 +71,16 @@ def _authority(config: dict[str, object]) -> bytes:
     return Path(trusted).read_bytes() if trusted and Path(trusted).exists() else b""
 
 
-def _why_no_node(copy: Path) -> str:
-    nodes = json.loads(_ask(copy, ["get", "nodes", "-o", "json"], copy))["items"]
-    ready = [
-        node
-        for node in nodes
-        for condition in node.get("status", {}).get("conditions", [])
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    ]
-    return "" if ready else "the cluster has no ready node"
+def _why_no_node(kubeconfig: Path) -> str:
+    nodes = json.loads(_ask(kubeconfig, ["get", "nodes", "-o", "json"]))["items"]
+    return "" if any(is_ready(node) for node in nodes) else "the cluster has no ready node"
 
 
-def _ask(copy: Path, words: list[str], original: Path) -> str:
+def _ask(kubeconfig: Path, words: list[str]) -> str:
     return run(
-        [*_kubectl(copy), *words],
-        doing=f"reaching the cluster of {original}",
-        remedy=f"check that `kubectl --kubeconfig {original} {' '.join(words)}` works",
+        [*_kubectl(kubeconfig), *words],
+        doing=f"reaching the cluster of {kubeconfig}",
+        remedy=f"check that `kubectl --kubeconfig {kubeconfig} {' '.join(words)}` works",
         seconds=SECONDS,
     )
 

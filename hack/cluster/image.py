@@ -1,4 +1,4 @@
-"""A container image made of busybox: a shell, tar and the other applets, accounts and /tmp. Its use is tests."""
+"""A container image for tests made of busybox: a shell, tar and the other applets, accounts and /tmp."""
 
 import hashlib
 import io

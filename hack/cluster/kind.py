@@ -9,12 +9,12 @@ from hack.cluster.model import Log
 
 
 def create_kind(layout: Layout, name: str, log: Log) -> str:
-    """Write DIR/kind.kubeconfig for the kind cluster `name`; its name comes back only if it was created here."""
+    """Write the kubeconfig of the kind cluster `name`; the name comes back only if it was created here."""
     _check_tools()
     listed = run(["kind", "get", "clusters"], doing="listing kind clusters", remedy="check that Docker runs")
     exists = name in listed.split()
-    layout.directory.mkdir(parents=True, exist_ok=True)
-    kubeconfig = str(layout.directory / "kind.kubeconfig")
+    layout.state.mkdir(parents=True, exist_ok=True)
+    kubeconfig = str(layout.state / "kind.kubeconfig")
     if exists:
         words = ["kind", "export", "kubeconfig", "--name", name, "--kubeconfig", kubeconfig]
     else:

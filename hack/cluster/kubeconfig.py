@@ -21,7 +21,7 @@ def client_kubeconfig(server: str, ca: bytes, pair: KeyPair, *, name: str, user:
 
 
 def load_flattened(path: Path) -> dict[str, Any]:
-    """The user's kubeconfig with its current context only. Raises ClusterError naming the file and what it lacks."""
+    """The file's current context only. Raises ClusterError naming the file and what it lacks."""
     try:
         config = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -110,7 +110,7 @@ def _read(kubeconfig: Path, name: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise ClusterError(
-            f"kubeconfig {kubeconfig} refers to {file}, which cannot be read: {error.strerror}; correct the path"
+            f"kubeconfig {kubeconfig} refers to the unreadable {file}: {error.strerror}; correct the path"
         ) from error
 
 

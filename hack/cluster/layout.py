@@ -1,4 +1,7 @@
-"""Where things are inside a cluster's folder."""
+"""Where things are inside a cluster's folder.
+
+What `stop` deletes is in a folder of its own, so that a folder given by mistake loses nothing.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths below one cluster folder; everything but `kept` is thrown away at stop."""
+    """The paths below one cluster folder. The folder itself may hold things of the user."""
 
     directory: Path
 
@@ -29,12 +32,17 @@ class Layout:
         return self.directory / "audit.log"
 
     @property
+    def state(self) -> Path:
+        """All that is ours alone. It is there from the start until the stop."""
+        return self.directory / ".cluster"
+
+    @property
     def record(self) -> Path:
-        return self.directory / "cluster.json"
+        return self.state / "cluster.json"
 
     @property
     def lock(self) -> Path:
-        return self.directory / ".lock"
+        return self.directory / ".cluster.lock"
 
     @property
     def logs(self) -> Path:
@@ -42,30 +50,25 @@ class Layout:
 
     @property
     def pki(self) -> Path:
-        return self.directory / "pki"
+        return self.state / "pki"
 
     @property
     def config(self) -> Path:
-        return self.directory / "config"
+        return self.state / "config"
 
     @property
     def etcd(self) -> Path:
-        return self.directory / "etcd"
+        return self.state / "etcd"
 
     @property
     def node(self) -> Path:
-        return self.directory / "node"
+        return self.state / "node"
 
     def log(self, component: str) -> Path:
         return self.logs / f"{component}.log"
 
     def kubeconfig(self, user: str) -> Path:
         return self.config / f"{user}.kubeconfig"
-
-    @property
-    def thrown_away(self) -> tuple[Path, ...]:
-        """What `stop` deletes. Never the folder itself: it may hold things of the user."""
-        return (self.pki, self.config, self.etcd, self.node, self.record, self.admin_kubeconfig, self.ca_file)
 
 
 def layout_of(directory: Path) -> Layout:

@@ -2,12 +2,13 @@
 
 import os
 import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from hack.cluster import cgroups, mounts, stack
 from hack.cluster.cache import locked
-from hack.cluster.cleaning import clean
+from hack.cluster.cleaning import clean, is_clean
 from hack.cluster.errors import ClusterError
 from hack.cluster.external import adopt
 from hack.cluster.kind import create_kind, delete_kind
@@ -18,6 +19,7 @@ from hack.cluster.record import Record, load
 from hack.cluster.sources import Binaries, find_binaries
 
 ATTEMPTS = 3
+RECOVERY_SECONDS = 10.0
 PORT_TAKEN = "address already in use"
 NODE_PROGRAMS = (
     "kubelet",
@@ -47,25 +49,24 @@ def start(
     """
     layout = layout_of(directory)
     with locked(layout.lock):
-        if kind:
-            created = create_kind(layout, name, log)
-            return adopt(layout, layout.directory / "kind.kubeconfig", log, kind_cluster=created)
-        if kube is not None:
-            return adopt(layout, kube, log)
-        return _start_own(layout, name=name, node=node, log=log)
+        _refuse_foreign_files(layout)
+        if not kind and kube is None:
+            return _start_own(layout, name=name, node=node, log=log)
+        _make_room(layout)
+        created = create_kind(layout, name, log) if kind else ""
+        return adopt(layout, kube or layout.state / "kind.kubeconfig", log, kind_cluster=created)
 
 
 def stop(directory: Path, *, log: Log = print) -> None:
-    """End what `start` began in this folder; a cluster of the user is only forgotten. Fine when there is none."""
+    """End what `start` began in this folder. A cluster of the user is only forgotten; none at all is fine."""
     layout = layout_of(directory)
-    if not layout.directory.exists():
+    if is_clean(layout):
         return
     with locked(layout.lock):
         record = load(layout.record)
         if record and record.kind_cluster:
             delete_kind(record.kind_cluster, log)
         clean(layout)
-        layout.lock.unlink(missing_ok=True)
 
 
 def status(directory: Path) -> tuple[Cluster | None, list[str]]:
@@ -76,18 +77,18 @@ def status(directory: Path) -> tuple[Cluster | None, list[str]]:
         return None, [f"no cluster was started in {layout.directory}: use `up --dir {layout.directory}`"]
     if record.external or stack.is_healthy(layout, record):
         return record.cluster(layout), []
-    dead = [
-        f"{name} is not running: see {layout.log(name)}" for name in stack.dead_components(layout, record)
-    ]
+    dead = [f"{name} is not running: see {layout.log(name)}" for name in stack.dead_components(record)]
     return record.cluster(layout), dead or [f"{record.server} or its node is not ready: see {layout.logs}"]
 
 
 def _start_own(layout: Layout, *, name: str, node: bool, log: Log) -> Cluster:
     _check_machine()
     record = load(layout.record)
-    if record and not record.external and stack.is_healthy(layout, record):
+    if record and not record.external and _recovers(layout, record):
         _check_same(record, layout, node=node)
         return record.cluster(layout)
+    if record and record.kind_cluster:
+        raise ClusterError(f"{layout.directory} is of a kind cluster: stop it first with {_down(layout)}")
     clean(layout)
     binaries = find_binaries(os.environ, log)
     why = why_no_node(binaries) if node else "it was not asked for"
@@ -147,18 +148,51 @@ def _why_no_cgroup() -> str:
 
 def _check_machine() -> None:
     if platform.system() != "Linux":
+        system = platform.system()
         raise ClusterError(
-            f"a local cluster needs Linux, this is {platform.system()}: use --kind with Docker, or --kube KUBECONFIG"
+            f"a local cluster needs Linux, this is {system}: use --kind with Docker, or --kube"
         )
+
+
+def _recovers(layout: Layout, record: Record) -> bool:
+    """Whether it is healthy; a stack whose processes all run, as after a suspend, gets some time."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while not (healthy := stack.is_healthy(layout, record)) and time.monotonic() < deadline:
+        if not record.complete or stack.dead_components(record):
+            return False
+        time.sleep(0.2)
+    return healthy
+
+
+def _refuse_foreign_files(layout: Layout) -> None:
+    for path in (layout.admin_kubeconfig, layout.ca_file):
+        if path.exists() and not layout.state.exists():
+            raise ClusterError(
+                f"{path} is not of a cluster started here: move it away, or give another --dir"
+            )
+
+
+def _make_room(layout: Layout) -> None:
+    """For a cluster of the user: remove what a crashed stack left, refuse to replace a running one."""
+    record = load(layout.record)
+    if record is None or record.external:
+        return
+    if len(stack.dead_components(record)) < len(record.processes):
+        raise ClusterError(f"another cluster runs in {layout.directory}: stop it first with {_down(layout)}")
+    clean(layout)
 
 
 def _check_same(record: Record, layout: Layout, *, node: bool) -> None:
     if node and not record.asked_node:
         raise ClusterError(
-            f"the cluster in {layout.directory} runs without a node: stop it first with `down --dir {layout.directory}`"
+            f"the cluster in {layout.directory} has no node: stop it first with {_down(layout)}"
         )
 
 
+def _down(layout: Layout) -> str:
+    return f"`python -m hack.cluster down --dir {layout.directory}`"
+
+
 def _remove_old_logs(layout: Layout) -> None:
-    for log_file in [*layout.logs.glob("*.log"), layout.audit_log]:
-        log_file.unlink(missing_ok=True)
+    for path in [*(layout.log(name) for name in stack.COMPONENTS), layout.audit_log]:
+        path.unlink(missing_ok=True)

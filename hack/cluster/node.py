@@ -1,8 +1,8 @@
 """The configuration and command lines of the node: containerd and kubelet in a mount namespace of their own.
 
 Both have folders that no setting moves (/run/containerd, /var/lib/kubelet, /var/lib/cni, /var/log/pods and
-.../containers). In the namespace these are folders of the stack; the machine's own stay untouched, and every mount
-of the node vanishes with its last process. The kernel settings they would write are plain files there.
+.../containers). In the namespace these are folders of the stack; the machine's own stay untouched, and every
+mount of the node vanishes with its last process. The kernel settings they would write are plain files there.
 """
 
 import hashlib

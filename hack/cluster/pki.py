@@ -36,7 +36,7 @@ class Pki:
 
 
 def write_pki(layout: Layout, server: str, name: str) -> Pki:
-    """Make a fresh authority and everything it signs; also ca.crt and the kubeconfigs, keys readable by us only."""
+    """Make a fresh authority and all it signs; also ca.crt and the kubeconfigs. Only we may read the keys."""
     pki = Pki(layout.pki)
     ca = new_authority("kube-chaperone-test-ca")
     _write_pair(pki, "ca", ca.pair)

@@ -1,7 +1,7 @@
 """Starting processes that outlive us, and ending only those that are ours.
 
-A process is ours when its environment names the cluster's folder, and, for a recorded process id, when it also
-started at the recorded moment. Children such as containerd's shims inherit the environment. Linux only (/proc).
+A process is ours when its environment names the cluster's folder, and, for a recorded process id, when it
+also started at the recorded moment. Children such as containerd's shims inherit that. Linux only (/proc).
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 MARK = "KUBE_CHAPERONE_CLUSTER"
 PROC = Path("/proc")
+EXEC_SECONDS = 0.1
 PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -64,9 +65,24 @@ def is_marked(pid: int, mark: str) -> bool:
     return f"{MARK}={mark}".encode() in environ.split(b"\0")
 
 
+def is_alive(process: Process) -> bool:
+    """Whether the recorded process runs. Enough to report; before killing ask `is_ours`."""
+    return start_tick(process.pid) == process.started
+
+
 def is_ours(process: Process, mark: str) -> bool:
-    """Whether the recorded process still runs, and its id was not given to another one since."""
-    return start_tick(process.pid) == process.started and is_marked(process.pid, mark)
+    """Whether the recorded process still runs, and its id was not given to another one since.
+
+    Asked again for a moment, because a process that is just executing another program shows no environment.
+    """
+    deadline = time.monotonic() + EXEC_SECONDS
+    while is_alive(process):
+        if is_marked(process.pid, mark):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return False
 
 
 def marked_pids(mark: str) -> list[int]:
@@ -88,17 +104,21 @@ def command_line(pid: int) -> str:
 
 
 def end_all(find: Callable[[], Iterable[int]], *, seconds: float = 10) -> list[int]:
-    """SIGKILL what `find` returns until it returns nothing; what is left after `seconds` comes back.
+    """SIGKILL what `find` returns until it twice returns nothing; what is left after `seconds` comes back.
 
-    Not asked politely: the data of a stopped cluster is thrown away.
+    Not asked politely: the data of a stopped cluster is thrown away. Twice, because a process that is just
+    executing another program cannot be recognized.
     """
     deadline = time.monotonic() + seconds
-    while (left := list(find())) and time.monotonic() < deadline:
+    empty = 0
+    while empty < 2 and time.monotonic() < deadline:
+        left = list(find())
+        empty = 0 if left else empty + 1
         for pid in left:
             _kill(pid)
         _reap(left)
         time.sleep(0.02)
-    return left
+    return list(find())
 
 
 def _kill(pid: int) -> None:

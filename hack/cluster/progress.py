@@ -18,7 +18,7 @@ EVERY_SECONDS = 5.0
 
 @dataclass
 class Progress:
-    """Call `show` as often as you like; it speaks at most every EVERY_SECONDS (terminal: ten times a second)."""
+    """Call `show` as often as you like; it speaks every EVERY_SECONDS (terminal: ten times a second)."""
 
     title: str
     log: Log
@@ -63,7 +63,7 @@ class Step:
 
 
 def run_steps(title: str, steps: list[Step], log: Log, log_file: Path) -> None:
-    """Run them in order, output to log_file. Raises ClusterError with the last lines of the one that failed."""
+    """Run them in order, output to log_file. Raises ClusterError with the last lines when one fails."""
     progress, past = Progress(title, log), 0.0
     total = sum(step.seconds for step in steps)
     for number, step in enumerate(steps, 1):

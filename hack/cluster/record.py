@@ -12,7 +12,7 @@ from hack.cluster.processes import Process
 
 @dataclass(frozen=True)
 class Record:
-    """`complete` once the cluster was ready. `kind_cluster` names a kind cluster that was created for this folder."""
+    """`complete` once the cluster was ready. `kind_cluster` names one that kind created for this folder."""
 
     server: str
     version: str

@@ -1,6 +1,6 @@
 """Where the binaries of a stack come from.
 
-KUBEBUILDER_ASSETS, then the cache, then an archive beside the checkout, then a build from Debian's source package.
+KUBEBUILDER_ASSETS, then the cache, then an archive beside the checkout, then a build from Debian's source.
 """
 
 import platform
@@ -57,7 +57,7 @@ def find_binaries(environ: Mapping[str, str], log: Log, *, shared: Path | None =
 
 
 def kubernetes_folder(cache: Path, shared: Path, log: Log) -> Path:
-    """The cached folder of Kubernetes binaries, filled from the archive or by a build when it is not there."""
+    """The cached folder of Kubernetes binaries, filled from the archive or by a build if it is not there."""
     folder = cache / f"kubernetes-{VERSION}-linux-{architecture()}"
     if (folder / "kube-apiserver").exists():
         return folder
@@ -94,8 +94,8 @@ def _from_assets(folder: Path) -> dict[str, Path]:
     lacking = [name for name in ("etcd", "kube-apiserver") if name not in programs]
     if lacking:
         raise ClusterError(
-            f"KUBEBUILDER_ASSETS={folder} has no {' and no '.join(lacking)}: point it at a folder that setup-envtest "
-            "made, or unset it"
+            f"KUBEBUILDER_ASSETS={folder} has no {' and no '.join(lacking)}: point it at a folder that "
+            "setup-envtest made, or unset it"
         )
     return programs
 

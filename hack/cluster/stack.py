@@ -13,10 +13,18 @@ from hack.cluster.layout import Layout
 from hack.cluster.model import Log
 from hack.cluster.pki import Pki, write_pki
 from hack.cluster.ports import Ports
-from hack.cluster.processes import is_ours, spawn
+from hack.cluster.processes import is_alive, spawn
 from hack.cluster.record import Record, save
 from hack.cluster.sources import Binaries, architecture
 
+COMPONENTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+)
 DEFAULT_ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
 
 
@@ -110,7 +118,7 @@ class Stack:
 
     def _check_alive(self) -> None:
         for name, process in self.record.processes.items():
-            if not is_ours(process, str(self.layout.directory)):
+            if not is_alive(process):
                 log_file = self.layout.log(name)
                 raise ClusterError(
                     f"{name} ended while starting: its log {log_file} says why", tail(log_file)
@@ -140,16 +148,14 @@ def admin_api(layout: Layout, server: str) -> api.Api:
 
 def is_healthy(layout: Layout, record: Record) -> bool:
     """Whether a recorded stack still runs as it was when it was ready."""
-    mark = str(layout.directory)
-    if not record.complete or not all(is_ours(process, mark) for process in record.processes.values()):
+    if not record.complete or dead_components(record):
         return False
     client = admin_api(layout, record.server)
     return client.ok("/readyz") and (not record.has_node or api.is_node_ready(client))
 
 
-def dead_components(layout: Layout, record: Record) -> list[str]:
-    mark = str(layout.directory)
-    return [name for name, process in record.processes.items() if not is_ours(process, mark)]
+def dead_components(record: Record) -> list[str]:
+    return [name for name, process in record.processes.items() if not is_alive(process)]
 
 
 def knows_no_fsync(etcd: str) -> bool:

@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(path: Path, change: dict[str, Any], message: s
 
 def test_a_missing_file_is_named(path: Path) -> None:
     (path.parent / "ca.pem").unlink()
-    with pytest.raises(ClusterError, match=r"refers to .*ca\.pem, which cannot be read"):
+    with pytest.raises(ClusterError, match=r"refers to the unreadable .*ca\.pem"):
         load_flattened(path)
 
 

@@ -18,6 +18,7 @@ from hack.cluster import cgroups, control_plane, node, start, status, stop
 from hack.cluster.aptsources import from_one_line, source_entries
 from hack.cluster.errors import ClusterError, tail
 from hack.cluster.image import write_image
+from hack.cluster.interfaces import interfaces_into
 from hack.cluster.layout import layout_of
 from hack.cluster.mounts import mounts_below
 from hack.cluster.pki import Pki, write_pki
@@ -114,7 +115,7 @@ def _subject_seen(server: ssl.SSLContext, client: ssl.SSLContext) -> list[tuple[
         connection.sendall(b"x")
         greeter.join()
     left.close()
-    return [pair for group in subject for pair in group]  # type: ignore[misc, union-attr]
+    return [pair for group in subject for pair in group]  # type: ignore[misc]
 
 
 def test_old_servers_are_told_to_open_no_plain_port_and_new_ones_are_not_asked(tmp_path: Path) -> None:
@@ -185,6 +186,29 @@ def test_nothing_to_stop_and_nothing_to_report_are_no_crash(tmp_path: Path) -> N
     cluster, faults = status(tmp_path / "never")
     assert cluster is None
     assert "no cluster was started" in faults[0]
+
+
+def test_a_folder_given_by_mistake_loses_nothing(tmp_path: Path) -> None:
+    for name in (
+        "etcd/data",
+        "node/app.js",
+        "config/settings",
+        "pki/key",
+        "logs/mine.log",
+        "admin.kubeconfig",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    stop(tmp_path)
+    with pytest.raises(ClusterError, match=r"admin\.kubeconfig is not of a cluster started here"):
+        start(tmp_path)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".cluster.lock"] == before
+
+
+def test_interfaces_are_known_by_their_route_into_the_subnet() -> None:
+    routes = "Iface Destination Gateway\neth0 00000000 010200C0\nveth1 02FB8C0A 00000000\nveth2 02FC8C0A 00000000\n"
+    assert interfaces_into("10.140.251.0/24", routes) == ["veth1"]
 
 
 def test_an_unreachable_cluster_of_the_user_is_an_error_that_says_what_to_try(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from hack.cluster import Cluster, start, status, stop
 from hack.cluster.cgroups import current_hierarchies
+from hack.cluster.interfaces import ROUTES, interfaces_into
 from hack.cluster.layout import layout_of
-from hack.cluster.node import cgroup_name
+from hack.cluster.node import cgroup_name, pod_subnet
 from hack.cluster.pods import pod
 from hack.cluster.processes import marked_pids
 from hack.cluster.record import load
@@ -25,10 +26,6 @@ def _run(cluster: Cluster, *words: str, given: str = "") -> str:
     return subprocess.run(command, input=given, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def _interfaces() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
-
-
 def _left_of(directory: Path) -> list[str]:
     layout = layout_of(directory)
     mounts = [
@@ -36,7 +33,8 @@ def _left_of(directory: Path) -> list[str]:
     ]
     groups = {path / cgroup_name(layout) for path in current_hierarchies().values()}
     processes = [str(pid) for pid in marked_pids(str(layout.directory))]
-    return [*processes, *mounts, *(str(group) for group in groups if group.exists())]
+    interfaces = interfaces_into(pod_subnet(layout), ROUTES.read_text())
+    return [*processes, *mounts, *interfaces, *(str(group) for group in groups if group.exists())]
 
 
 def _use_pods(cluster: Cluster) -> None:
@@ -46,12 +44,12 @@ def _use_pods(cluster: Cluster) -> None:
     for manifest in (pod("on-host"), own_network):
         _run(cluster, "apply", "-f", "-", given=json.dumps(manifest))
     _run(cluster, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=40s")
+    assert interfaces_into(pod_subnet(layout_of(cluster.directory)), ROUTES.read_text())
     assert _run(cluster, "exec", "-i", "on-host", "--", "cat", given="through\n") == "through\n"
 
 
 @pytest.mark.cluster
 def test_a_stack_starts_survives_a_crash_and_leaves_nothing(tmp_path: Path) -> None:
-    interfaces = _interfaces()
     directory = tmp_path / "cluster"
     try:
         cluster = start(directory)
@@ -72,5 +70,5 @@ def test_a_stack_starts_survives_a_crash_and_leaves_nothing(tmp_path: Path) -> N
     finally:
         stop(directory)
     assert _left_of(directory) == []
-    assert _interfaces() <= interfaces | {name for name in _interfaces() if not name.startswith("veth")}
-    assert not (directory / "admin.kubeconfig").exists()
+    left = sorted(path.name for path in directory.iterdir())
+    assert left == [".cluster.lock", "audit.log", "logs"]

@@ -97,7 +97,7 @@ def test_without_an_archive_it_is_built(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_archive_that_differs_from_its_sum_is_refused_and_not_cached(tmp_path: Path) -> None:
     packed = _archive(tmp_path / "shared")
     packed.write_bytes(packed.read_bytes() + b"x")
-    with pytest.raises(ClusterError, match="has SHA-256 .* where SHA256SUMS says"):
+    with pytest.raises(ClusterError, match=r"has SHA-256 .* where SHA256SUMS says"):
         kubernetes_folder(tmp_path / "cache", tmp_path / "shared", _nothing)
     assert not list((tmp_path / "cache").glob("kubernetes*"))
 
