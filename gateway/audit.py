@@ -1,0 +1,381 @@
+"""The audit log: lines of JSON in one file for each worker, and on stable storage before a mutation is forwarded.
+
+The event loop only puts records into a queue; one thread encodes, chains, writes and syncs them in batches (group
+commit), so a record costs the loop a few microseconds and any number of mutations share one fdatasync. One process
+owns one file (an flock says so), so a batch that failed half-way is cut off again and the file always ends with a
+whole line. Reads that are already queued survive an outage of the sink; new records are refused while it lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]
+
+LINGER = 0.02
+"""Seconds that records of reads are gathered for, unless a mutation hurries the writer."""
+BATCH = 512
+"""Records written at a time."""
+RETRY = 1.0
+"""Seconds between two attempts to bring a failed sink back."""
+
+
+class AuditUnavailable(Exception):  # noqa: N818  the condition, as the data path names it
+    """A record cannot be written, or not in time: what it is about must not happen."""
+
+
+class Chain(Protocol):
+    """What makes a line of a record, each bound to the one before. Only used by the writer's thread."""
+
+    def resume(self, last_line: bytes) -> None:
+        """Carry on after this last whole line of the file; b"" when there is none."""
+        ...
+
+    def seal(self, record: Record) -> bytes:
+        """The record as one line, without its line end, and remember it as the last. Raises TypeError or ValueError
+        when it cannot be encoded, and then remembers nothing."""
+        ...
+
+    def mark(self) -> object:
+        """The present state, for `reset`."""
+        ...
+
+    def reset(self, mark: object) -> None:
+        """Forget every line sealed since the mark: they were not written."""
+        ...
+
+
+class Sink(Protocol):
+    """Where whole lines go. All methods raise OSError."""
+
+    def open(self) -> bytes:
+        """Open or reopen; returns the last whole line, b"" when there is none."""
+        ...
+
+    def append(self, lines: bytes, *, durable: bool) -> None:
+        """All of it, or none of it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileSink:
+    """A file of one writer: O_APPEND, mode 0600, locked. A last line that was cut short by a crash gets its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._size = 0
+
+    def open(self) -> bytes:
+        self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = _last_line(fd)
+            _sync_folder(self._path.parent)
+        except OSError as fault:
+            os.close(fd)
+            if fault.errno == errno.EWOULDBLOCK:
+                raise OSError(errno.EBUSY, f"{self._path} is written by another process") from fault
+            raise
+        self._fd, self._size = fd, os.fstat(fd).st_size
+        return last
+
+    def append(self, lines: bytes, *, durable: bool) -> None:
+        try:
+            _write_all(self._fd, lines)
+            if durable:
+                os.fdatasync(self._fd)
+        except OSError:
+            self._cut_back()
+            raise
+        self._size += len(lines)
+
+    def _cut_back(self) -> None:
+        """Take back half a batch. Where even that fails, opening again repairs the last line."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError as fault:
+            log.warning("audit file cannot be cut back", extra={"path": str(self._path), "cause": str(fault)})
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class StreamSink:
+    """Standard output, or another descriptor that is not ours: written whole lines, never synced (a pipe cannot be)."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._within_line = False
+
+    def open(self) -> bytes:
+        return b""
+
+    def append(self, lines: bytes, *, durable: bool) -> None:
+        """A pipe has no stable storage: `durable` means taken by the other side's buffer."""
+        before, self._within_line = self._within_line, True
+        _write_all(self._fd, b"\n" + lines if before else lines)
+        self._within_line = False
+
+    def close(self) -> None:
+        """The descriptor belongs to somebody else."""
+
+
+class _Entry:
+    """A record on its way. done None: nobody waits for it."""
+
+    __slots__ = ("done", "record")
+
+    def __init__(self, record: Record, done: asyncio.Future[None] | None) -> None:
+        self.record = record
+        self.done = done
+
+
+class AuditLog:
+    """`start` in the event loop that will write; `close` writes what is queued. queue: records that may wait.
+
+    wait: longest seconds for `durable`. on_failure: called (in the writer's thread) for each failed write.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        chain: Chain,
+        *,
+        queue: int = 10_000,
+        wait: float = 5.0,
+        retry: float = RETRY,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._sink = sink
+        self._chain = chain
+        self._most = queue
+        self._wait = wait
+        self._retry = retry
+        self._on_failure = on_failure
+        self._queue: deque[_Entry] = deque()
+        self._pending: list[_Entry] = []
+        self._work = threading.Event()
+        self._hurry = threading.Event()
+        self._reopen = False
+        self._closing = False
+        self._failure = "the audit log is not open"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+
+    def start(self) -> None:
+        """Open the sink and start the writer. Raises AuditUnavailable when it cannot be opened."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._chain.resume(self._sink.open())
+        except (OSError, ValueError) as fault:
+            raise AuditUnavailable(f"audit log cannot be opened: {fault}") from fault
+        self._failure = ""
+        self._thread.start()
+
+    @property
+    def failure(self) -> str:
+        """Why records are refused at present; "" when all is well."""
+        return self._failure
+
+    @property
+    def depth(self) -> int:
+        """Records that wait for the writer."""
+        return len(self._queue) + len(self._pending)
+
+    def write(self, record: Record) -> None:
+        """Enqueue. Raises AuditUnavailable when the queue is full or the sink is down: nothing is dropped silently.
+        A caller that may wait then awaits `durable` instead."""
+        self._check()
+        if self.depth >= self._most:
+            raise AuditUnavailable(f"audit queue is full ({self._most} records)")
+        self._queue.append(_Entry(record, None))
+        if not self._work.is_set():
+            self._work.set()
+
+    async def durable(self, record: Record) -> None:
+        """Returns once the record is on stable storage. Raises AuditUnavailable when that fails or takes too long.
+
+        After a cancellation or a timeout the record may still be written: it then tells of a request that was not
+        forwarded, which its own later record says.
+        """
+        self._check()
+        if self.depth >= 2 * self._most:
+            raise AuditUnavailable(f"audit queue is full ({2 * self._most} records)")
+        assert self._loop is not None  # noqa: S101  set by start, without which _check has raised
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.append(_Entry(record, done))
+        self._hurry.set()
+        self._work.set()
+        try:
+            async with asyncio.timeout(self._wait):
+                await done
+        except TimeoutError as fault:
+            raise AuditUnavailable(f"audit record was not durable within {self._wait:g} s") from fault
+
+    def reopen(self) -> None:
+        """After a rotation: carry on in a new file of the same name, with the same chain."""
+        self._reopen = True
+        self._work.set()
+
+    async def close(self) -> None:
+        """Write what is queued, then stop. Records that a dead sink would not take are counted in the log."""
+        if self._thread.is_alive():
+            self._closing = True
+            self._hurry.set()
+            self._work.set()
+            await asyncio.to_thread(self._thread.join, self._wait)
+        if self.depth:
+            log.error("audit records lost at shutdown", extra={"count": self.depth})
+
+    def _check(self) -> None:
+        if self._failure:
+            raise AuditUnavailable(f"audit log cannot be written: {self._failure}")
+
+    # The writer's thread. Only it takes from the queue; what it has taken and not written is `_pending`.
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait(self._retry if self._failure else None)
+            if not self._closing:
+                self._hurry.wait(LINGER)
+            self._work.clear()
+            self._hurry.clear()
+            if self._failure or self._reopen:
+                self._open_again()
+            while not self._failure and self._take():
+                self._write_batch()
+            if self._closing and (self._failure or not self._queue):
+                break
+        self._sink.close()
+
+    def _open_again(self) -> None:
+        """The chain goes on from our own memory: what stands in the file may have been changed by somebody."""
+        self._reopen = False
+        try:
+            self._sink.open()
+        except OSError as fault:
+            self._fail(fault)
+            return
+        if self._failure:
+            log.warning("audit log can be written again")
+        self._failure = ""
+
+    def _take(self) -> bool:
+        while self._queue and len(self._pending) < BATCH:
+            self._pending.append(self._queue.popleft())
+        return bool(self._pending)
+
+    def _write_batch(self) -> None:
+        batch = self._pending[:BATCH]
+        mark = self._chain.mark()
+        lines, waiting = self._seal(batch)
+        try:
+            self._sink.append(lines, durable=bool(waiting))
+        except OSError as fault:
+            self._chain.reset(mark)
+            self._fail(fault)
+            return
+        del self._pending[: len(batch)]
+        self._settle(waiting, "")
+
+    def _seal(self, batch: list[_Entry]) -> tuple[bytes, list[_Entry]]:
+        """The lines, and those who wait for them. A record that cannot be encoded does not take its neighbours with
+        it: whoever waits for it is refused."""
+        lines: list[bytes] = []
+        waiting: list[_Entry] = []
+        for entry in batch:
+            try:
+                lines.append(self._chain.seal(entry.record) + b"\n")
+            except (TypeError, ValueError) as fault:
+                log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})
+                self._on_failure()
+                self._settle([entry], f"audit record cannot be encoded: {fault}")
+            else:
+                if entry.done is not None:
+                    waiting.append(entry)
+        return b"".join(lines), waiting
+
+    def _fail(self, fault: Exception) -> None:
+        """Records of reads stay; those that somebody waits for are refused, so what they are about never happens."""
+        if not self._failure:
+            log.error("audit log cannot be written", extra={"cause": str(fault)})
+        self._failure = str(fault)
+        self._on_failure()
+        while self._queue:
+            self._pending.append(self._queue.popleft())
+        refused = [entry for entry in self._pending if entry.done is not None]
+        self._pending = [entry for entry in self._pending if entry.done is None]
+        self._settle(refused, f"audit log cannot be written: {fault}")
+
+    def _settle(self, entries: list[_Entry], failure: str) -> None:
+        """One hop into the loop for a whole batch."""
+        if entries and self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(_settle_now, entries, failure)
+            except RuntimeError:
+                log.warning("audit batch finished after its event loop")
+
+
+def _settle_now(entries: list[_Entry], failure: str) -> None:
+    for entry in entries:
+        if entry.done is None or entry.done.done():
+            continue
+        if failure:
+            entry.done.set_exception(AuditUnavailable(failure))
+        else:
+            entry.done.set_result(None)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _last_line(fd: int) -> bytes:
+    """The last whole line; a rest without line end is given one, so that the next record starts a new line."""
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(errno.EINVAL, "the audit file is not a regular file")
+    size = info.st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        log.warning("audit file ended within a line; the line was ended", extra={"size": size})
+        _write_all(fd, b"\n")
+        os.fdatasync(fd)
+    return _tail(fd, os.fstat(fd).st_size)
+
+
+def _tail(fd: int, size: int) -> bytes:
+    piece, begin = b"", size
+    while begin > 0 and piece.rstrip(b"\n").rfind(b"\n") < 0:
+        begin = max(0, begin - 65_536)
+        piece = os.pread(fd, size - begin, begin)
+    return piece.rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the file's name itself durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
