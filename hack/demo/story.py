@@ -10,7 +10,6 @@ from typing import Any
 
 from hack.cluster import pods
 from hack.cluster.errors import ClusterError
-from hack.cluster.kubeconfig import load_flattened, only_user
 from hack.demo.screen import ADMIN, AGENT, APPROVER, ATTACKER, Voice, chapter, shown, typed, verdict
 from hack.stack import objects, people, up
 from hack.stack.kubectl import Kubectl
@@ -287,18 +286,14 @@ def _config(namespace: str, name: str, content: dict[str, str]) -> dict[str, Any
 
 
 def _claims(kubeconfig: Path) -> dict[str, Any]:
-    payload = _token(kubeconfig).split(".")[1]
+    payload = people.token_of(kubeconfig).split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
 
 
-def _token(kubeconfig: Path) -> str:
-    return str(only_user(load_flattened(kubeconfig))["token"])
-
-
 def _write_forged(story: Story, path: Path) -> None:
     """The agent's own token with other groups, under the old signature."""
-    header, _, signature = _token(story.layout.agent_kubeconfig).split(".")
+    header, _, signature = people.token_of(story.layout.agent_kubeconfig).split(".")
     claims = {**_claims(story.layout.agent_kubeconfig), "groups": ["platform-admins", *up.AGENT[1]]}
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     cluster = {

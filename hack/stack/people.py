@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hack.cluster.errors import ClusterError
-from hack.cluster.kubeconfig import load_flattened, only_cluster
+from hack.cluster.kubeconfig import load_flattened, only_cluster, only_user
 from hack.cluster.pki import write_private
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import NAMESPACE, ROOT, Layout
@@ -77,6 +77,11 @@ def write_agent(
     cluster = {"server": gateway_url, "certificate-authority-data": ca}
     token = agent_token(layout, "--sub", subject, "--groups", ",".join(groups), "--run", run, *arguments)
     write_kubeconfig(path, cluster, {"token": token}, namespace=namespace)
+
+
+def token_of(kubeconfig: Path) -> str:
+    """The bearer token in a kubeconfig."""
+    return str(only_user(load_flattened(kubeconfig))["token"])
 
 
 def agent_token(layout: Layout, *arguments: str) -> str:

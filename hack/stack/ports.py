@@ -22,6 +22,12 @@ def ensure(layout: Layout) -> Mapping[str, int]:
     return ports
 
 
+def free_port() -> int:
+    """One free loopback port, for something short-lived."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
 def _free_ports() -> dict[str, int]:
     """All held at once while choosing, so that they differ."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]

@@ -139,7 +139,7 @@ def _settle(stack: Stack, log: Log) -> None:
     )
     if not layout.approver_kubeconfig.exists() or not stack.cluster.external:
         _write_approver(stack, log)
-    _wait_for_agent(stack)
+    wait_for_agent(layout.agent_kubeconfig, "/api/v1/namespaces/demo/configmaps")
 
 
 def _write_approver(stack: Stack, log: Log) -> None:
@@ -155,15 +155,15 @@ def _write_approver(stack: Stack, log: Log) -> None:
         people.write_account(stack.admin, path, objects.APPROVERS)
 
 
-def _wait_for_agent(stack: Stack, seconds: float = 60) -> None:
+def wait_for_agent(kubeconfig: Path, path: str, seconds: float = 60) -> None:
     """Until the policy is bound and the gateway may impersonate: the agent's first request must succeed."""
-    agent = Kubectl(stack.layout.agent_kubeconfig)
+    agent = Kubectl(kubeconfig)
     deadline = time.monotonic() + seconds
-    while (done := agent.run("get", "--raw", "/api/v1/namespaces/demo/configmaps")).returncode:
+    while (done := agent.run("get", "--raw", path)).returncode:
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"the agent's first request through {stack.gateway_url} still fails after {seconds:.0f} s:"
-                f" {done.stderr.strip()}; see {stack.layout.log('gateway')} and {stack.layout.log('controller')}"
+                f"GET {path} with {kubeconfig} still fails after {seconds:.0f} s: {done.stderr.strip()};"
+                " see the logs of gateway and controller"
             )
         time.sleep(0.2)
 

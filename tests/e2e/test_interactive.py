@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import select
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from hack.stack.kubectl import Kubectl
+from hack.stack.ports import free_port
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.pods]
@@ -166,9 +166,3 @@ def fetch(url: str) -> str:
             return str(answer.read().decode())
     except OSError:
         return ""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
