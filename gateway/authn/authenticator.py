@@ -38,9 +38,12 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
 """Requests of one worker that may wait for an issuer or for the API server at the same time."""
+MAX_SHOWN = 120
+"""Characters of an unverified issuer in an audit record."""
 RELOAD_EVERY = 5.0
 """Seconds between two looks at the issuers file."""
 
+CHANGED = Refused(503, "the gateway is reading its configuration: try again", "the issuers file was replaced")
 BUSY = Refused(503, "too many tokens are being verified: try again", "too many verifications are waiting")
 
 Fetcher = Callable[[Issuer, IssuersFile], FetchKeys]
@@ -107,46 +110,39 @@ class Authenticator:
         """Verify a token. Never raises but for its own cancellation."""
         if not token or len(token) > MAX_TOKEN_BYTES:
             return unauthenticated("the token is empty or too long")
-        known = self._cache.caller(token) or self._cache.refusal(token)
-        if known is not None:
-            return known
+        configuration = self._cache.configuration
         try:
-            return await self._decide(token)
+            known = self._cache.caller(token) or self._cache.refusal(token)
+            result = known or await self._decide(token, configuration)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here is a refusal, never a caller
-            log.error("a token could not be verified", extra={"error": type(error).__name__})
+            # No traceback: it could show the token.
+            log.error("a token could not be verified: %s", type(error).__name__)  # noqa: TRY400
             return unauthenticated(f"the verification failed: {type(error).__name__}")
+        return result if configuration == self._cache.configuration else CHANGED
 
-    async def _decide(self, token: str) -> Caller | Refused:
+    async def _decide(self, token: str, configuration: int) -> Caller | Refused:
         """Exactly one authenticator is asked. What is shaped like a JWT and is none is refused by all."""
         if token.count(".") != 2:
             return await self._review(token)
         decoded = read_token(token)
         if isinstance(decoded, Refused):
-            return self._remember(token, decoded)
+            self._cache.refuse(token, decoded, configuration=configuration)
+            return decoded
         trusted = self._trusted.get(decoded.issuer)
         if trusted is None:
-            return await self._review(token)
-        return await self._verify(token, decoded, trusted)
-
-    async def _verify(self, token: str, decoded: Unverified, trusted: Trusted) -> Caller | Refused:
-        configuration = self._cache.configuration
-        if decoded.algorithm not in trusted.issuer.algorithms:
-            return self._remember(
-                token, unauthenticated("the token's algorithm is not allowed for its issuer")
-            )
+            return await self._review(token, decoded.issuer)
         key = trusted.keys.find(decoded.algorithm, decoded.key_id)
-        if key is None:
+        if key is None and decoded.algorithm in trusted.issuer.algorithms:
             key = await self._wait_for_key(decoded, trusted.keys)
             if isinstance(key, Refused):
-                return key
-        if isinstance(key, Refused):
-            return self._remember(token, key)
+                return key  # not remembered: the key may be there in a moment
         result = self._prove(decoded, key, trusted)
         if isinstance(result, Refused):
-            return self._remember(token, result)
-        self._cache.keep(
-            token, result, configuration=configuration, keys=trusted.keys, seconds=CALLER_SECONDS
-        )
+            self._cache.refuse(token, result, configuration=configuration)
+        else:
+            self._cache.keep(
+                token, result, configuration=configuration, keys=trusted.keys, seconds=CALLER_SECONDS
+            )
         return result
 
     async def _wait_for_key(self, decoded: Unverified, keys: KeySet) -> Verifier | Refused:
@@ -154,7 +150,7 @@ class Authenticator:
             return (
                 BUSY
                 if keys.ring is None
-                else unauthenticated("the token's key is unknown, and many are waiting")
+                else unauthenticated("the token's key is unknown (many wait for it)")
             )
         self._waiting += 1
         try:
@@ -162,8 +158,14 @@ class Authenticator:
         finally:
             self._waiting -= 1
 
-    def _prove(self, decoded: Unverified, key: Verifier, trusted: Trusted) -> Caller | Refused:
+    def _prove(
+        self, decoded: Unverified, key: Verifier | Refused | None, trusted: Trusted
+    ) -> Caller | Refused:
         issuer = trusted.issuer
+        if decoded.algorithm not in issuer.algorithms or key is None:
+            return unauthenticated("the token's algorithm is not allowed for its issuer")
+        if isinstance(key, Refused):
+            return key
         if not key.verify(decoded.signing_input, decoded.signature):
             trusted.keys.ask()  # an issuer that reuses a key id for another key
             return unauthenticated("the signature is wrong")
@@ -176,9 +178,12 @@ class Authenticator:
         )
         return fault or map_caller(issuer, decoded.claims)
 
-    async def _review(self, token: str) -> Caller | Refused:
+    async def _review(self, token: str, issuer: str = "") -> Caller | Refused:
         if self._reviewer is None:
-            return self._remember(token, unauthenticated("the token is of no configured issuer"))
+            named = (
+                f"the token's issuer {ascii(issuer[:MAX_SHOWN])}" if issuer else "it is no JWT: its issuer"
+            )
+            return unauthenticated(f"{named} is not configured")
         if self._waiting >= self._max_waiting:
             return BUSY
         self._waiting += 1
@@ -187,20 +192,19 @@ class Authenticator:
         finally:
             self._waiting -= 1
 
-    def _remember(self, token: str, refused: Refused) -> Refused:
-        self._cache.refuse(token, refused)
-        return refused
-
     # --- configuration
 
     async def run(self) -> None:
         """Fetch keys and follow the issuers file until cancelled. The caller owns the task."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            self._staff()
-            while True:
-                await asyncio.sleep(RELOAD_EVERY)
-                await self.reload()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._staff()
+                while True:
+                    await asyncio.sleep(RELOAD_EVERY)
+                    await self.reload()
+        finally:
+            self._group = None
+            self._workers.clear()
 
     async def reload(self) -> Reload:
         """Look at the issuers file. A bad one changes nothing, and is reported once."""
