@@ -177,7 +177,8 @@ class AuditLog:
         self._hurry = threading.Event()
         self._reopen = False
         self._closing = False
-        self._failure = "the audit log is not open"
+        self._failure = ""
+        self._refusing = "it is not open"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -188,13 +189,13 @@ class AuditLog:
             self._chain.resume(self._sink.open())
         except (OSError, ValueError) as fault:
             raise AuditUnavailable(f"audit log cannot be opened: {fault}") from fault
-        self._failure = ""
+        self._refusing = ""
         self._thread.start()
 
     @property
     def failure(self) -> str:
         """Why records are refused at present; "" when all is well."""
-        return self._failure
+        return self._refusing or self._failure
 
     @property
     def depth(self) -> int:
@@ -240,6 +241,7 @@ class AuditLog:
         """Write what is queued, then stop. Records that a dead sink would not take are counted in the log."""
         if self._thread.is_alive():
             self._closing = True
+            self._refusing = "it is being closed"
             self._hurry.set()
             self._work.set()
             await asyncio.to_thread(self._thread.join, self._wait)
@@ -247,8 +249,8 @@ class AuditLog:
             log.error("audit records lost at shutdown", extra={"count": self.depth})
 
     def _check(self) -> None:
-        if self._failure:
-            raise AuditUnavailable(f"audit log cannot be written: {self._failure}")
+        if self._refusing or self._failure:
+            raise AuditUnavailable(f"audit log cannot be written: {self.failure}")
 
     # The writer's thread. Only it takes from the queue; what it has taken and not written is `_pending`.
 
@@ -306,7 +308,7 @@ class AuditLog:
             try:
                 lines.append(self._chain.seal(entry.record) + b"\n")
             except (TypeError, ValueError) as fault:
-                log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})
+                log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})  # noqa: TRY400  no traceback: it would show the record
                 self._on_failure()
                 self._settle([entry], f"audit record cannot be encoded: {fault}")
             else:
