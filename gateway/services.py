@@ -5,7 +5,7 @@ The data path depends on these shapes alone, so that each can be faked in a test
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -117,6 +117,10 @@ class Credential(Protocol):
         """The bearer token of this moment. Raises when there is none: then nothing is forwarded."""
         ...
 
+    def reject(self, token: str) -> None:
+        """The API server did not accept this token."""
+        ...
+
 
 class BodyFilter(Protocol):
     """Changes a response on its way to the client. Whatever it raises ends the response, unfinished."""
@@ -145,13 +149,9 @@ class Tap(Protocol):
         ...
 
 
-class OpenTap(Protocol):
-    async def __call__(
-        self, request: Request, caller: Caller, verdict: Verdict, audit_id: str
-    ) -> Tap | None:
-        """Before the upstream handshake. None: nothing is recorded. Raises when it must be and cannot."""
-        ...
-
+OpenTap = Callable[[Request, Caller, Verdict, str], Awaitable[Tap | None]]
+"""(request, caller, verdict, audit id), before the upstream handshake. None: nothing is recorded. Raises when the
+stream must be recorded and cannot be."""
 
 ChooseFilter = Callable[[Request, Caller, Verdict], BodyFilter | None]
 

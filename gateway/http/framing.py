@@ -18,11 +18,10 @@ Header = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A request that is refused before anybody looks at what it asks. close: its framing is in doubt."""
+    """Why a request is refused before anybody looks at what it asks. The connection closes after the answer."""
 
     code: int
     message: str
-    close: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,14 +140,12 @@ def _stranger(name: bytes) -> Fault | None:
             403,
             "impersonation headers are not accepted: the gateway decides, from the verified token alone, "
             "whom a request runs as; remove them (kubectl: --as, --as-group, --as-uid)",
-            close=False,
         )
     if b"_" in name:
         return Fault(
             403,
             f"the header name {name.decode('latin-1')[:64]!r} has an underscore, which some servers read "
             "as a dash; rename or remove it",
-            close=False,
         )
     return None
 
@@ -159,7 +156,7 @@ def _read_framing(head: Head, framing: dict[bytes, list[bytes]], limits: HttpLim
         return Fault(400, "send exactly one Host header")
     head.authorization = framing.get(b"authorization", [])
     if len(head.authorization) > 1:
-        return Fault(400, "send exactly one Authorization header", close=False)
+        return Fault(400, "send exactly one Authorization header")
     return (
         _read_body_framing(head, framing, limits)
         or _read_connection(head, framing)

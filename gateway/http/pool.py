@@ -80,6 +80,10 @@ class Pool:
         connection.deadline = self.deadlines.now() + self.settings.idle_seconds
         self._idle.append(connection)
 
+    def linger(self, connection: UpstreamConnection) -> None:
+        """Give a closing connection so long to write what it still has."""
+        connection.deadline = self.deadlines.now() + self.settings.idle_seconds
+
     def forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         self.deadlines.discard(connection)

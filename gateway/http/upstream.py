@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -59,6 +59,7 @@ class Home(Protocol):
     @property
     def settings(self) -> UpstreamSettings: ...
     def give_back(self, connection: UpstreamConnection) -> None: ...
+    def linger(self, connection: UpstreamConnection) -> None: ...
     def forget(self, connection: UpstreamConnection) -> None: ...
 
 
@@ -129,7 +130,8 @@ class UpstreamConnection(asyncio.Protocol):
         self, data: bytes, receiver: Receiver, deadline: float, *, no_body: bool, upgrade: bool = False
     ) -> None:
         """Send a whole request. deadline: loop time by which the head of the answer must have come."""
-        assert self.transport is not None
+        if self.transport is None:
+            raise UpstreamError("the connection to the API server is closed", untouched=True)
         self._reset(no_body=no_body, awaits_upgrade=upgrade)
         self._receiver = receiver
         self.deadline = deadline
@@ -143,6 +145,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def close(self) -> None:
+        """Write what is still buffered, then close; abort when that takes too long."""
+        self._receiver = None
+        self.stream = None
+        if self.transport is not None:
+            self._home.linger(self)
+            self.transport.close()
+
     def pause_reading(self) -> None:
         if self.is_open and self.transport is not None:
             self.transport.pause_reading()
@@ -154,8 +164,7 @@ class UpstreamConnection(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=self._home.settings.write_buffer)
 
     def data_received(self, data: bytes) -> None:
@@ -194,7 +203,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _deliver(self) -> None:
         receiver, pieces, complete = self._receiver, self._pieces, self._complete
-        assert receiver is not None
+        if receiver is None:
+            return
         self.deadline = NEVER
         if pieces:
             self._pieces = []

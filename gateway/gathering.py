@@ -1,0 +1,201 @@
+"""What must be known before a request can be judged: its body, the live object, the outcome of a patch.
+
+Everything is looked up as the agent (impersonated), so the gateway never learns, and never tells, what the agent may
+not see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chaperone.core.gate import Needs
+from chaperone.core.request import Payload, Request, Unreadable, parse
+from gateway.http.forwarding import plain_head
+from gateway.http.pool import Pool
+from gateway.http.upstream import UpstreamConnection, UpstreamError
+from gateway.payload import Opaque, Unusable, read_body, read_object
+from gateway.refusal import refusal
+from gateway.services import Credential, Fetched, Gather
+
+MOST_ANSWER_BYTES = 8 * 1024 * 1024
+NO_DRY_RUN = "does not support dry run"
+"""In the API server's message when an admission webhook has side effects
+(kubernetes/apiserver pkg/admission/plugin/webhook/errors)."""
+
+
+class DryRunRefusedError(Exception):
+    """The API server would refuse the request; its answer is the final one. answer: as it came."""
+
+    def __init__(self, answer: Fetched) -> None:
+        super().__init__(f"the dry run was answered {answer.code}")
+        self.answer = answer
+
+
+class Collected:
+    """Receiver that gathers one answer into a future."""
+
+    __slots__ = ("_body", "_future", "_limit", "_size")
+
+    def __init__(self, future: asyncio.Future[Fetched], limit: int) -> None:
+        self._future = future
+        self._limit = limit
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def received(self, upstream: UpstreamConnection, pieces: list[bytes], complete: bool) -> None:  # noqa: FBT001
+        self._body.extend(pieces)
+        self._size += sum(map(len, pieces))
+        if self._size > self._limit:
+            upstream.abort()
+            self.lost(UpstreamError("the API server's answer is larger than what can be looked at"))
+        elif complete and not self._future.done():
+            content_type = next(
+                (value for name, value in upstream.headers if name.lower() == b"content-type"), b""
+            )
+            self._future.set_result(
+                Fetched(upstream.code, content_type.decode("latin-1"), b"".join(self._body))
+            )
+
+    def upgraded(self, upstream: UpstreamConnection, _early: bytes) -> None:
+        upstream.abort()
+        self.lost(UpstreamError("the API server switched protocols without being asked"))
+
+    def lost(self, error: UpstreamError) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEyes:
+    """Requests of the gateway's own, made as the agent. Implements services.Gather."""
+
+    pool: Pool
+    credential: Credential
+    identity: bytes
+    new_id: Callable[[], str]
+
+    async def fetch(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        content_type: str = "",
+        limit: int = MOST_ANSWER_BYTES,
+    ) -> Fetched:
+        """Raises UpstreamError; ValueError when the target cannot be read or the identity is missing."""
+        request = parse(method, target)
+        if isinstance(request, Unreadable):
+            raise ValueError(request.reason)
+        if not self.identity:
+            raise ValueError("there is no identity to look with")
+        head = plain_head(
+            request,
+            host=self.pool.settings.host_header,
+            identity=self.identity,
+            token=self.credential.token(),
+            audit_id=self.new_id(),
+            content_type=content_type,
+            length=len(body),
+        )
+        try:
+            return await self._ask(head + body, limit, self.pool.take() or await self.pool.connect())
+        except UpstreamError as error:
+            if not error.untouched or method != "GET":
+                raise
+        return await self._ask(head + body, limit, await self.pool.connect())
+
+    async def _ask(self, data: bytes, limit: int, upstream: UpstreamConnection) -> Fetched:
+        future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
+        deadline = self.pool.deadlines.now() + self.pool.settings.first_byte_seconds
+        upstream.ask(data, Collected(future, limit), deadline, no_body=False)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            upstream.abort()
+            raise
+
+
+async def gather(request: Request, needs: Needs, eyes: Gather) -> Request:
+    """The request with its payload filled in. Raises RefusalError (400, 415), DryRunRefusedError, UpstreamError."""
+    payload = read_payload(request) if needs.body or request.body else request.payload
+    if needs.live:
+        payload = await _with_live(request, payload, eyes)
+    if needs.result and request.verb in ("update", "patch"):
+        payload = await _with_result(request, payload, eyes)
+    return replace(request, payload=payload)
+
+
+def read_payload(request: Request) -> Payload:
+    """What the body alone says. Raises RefusalError for a body that two readers could take differently."""
+    if not request.is_resource or request.is_connect or request.verb == "proxy":
+        return request.payload
+    document = read_body(request.body, request.content_type)
+    if isinstance(document, Unusable):
+        raise refusal(document.code, document.message, request)
+    if request.verb in ("delete", "deletecollection"):
+        return _payload(document, "options")
+    if request.verb == "patch":
+        return Payload(undetermined=frozenset({"object"}))
+    return _payload(document, "object")
+
+
+def _payload(document: object, place: str) -> Payload:
+    """place: "object" or "options"."""
+    if document is None:
+        return Payload()
+    if isinstance(document, Opaque):
+        return Payload(undetermined=frozenset({place}))
+    if not isinstance(document, Mapping):
+        raise refusal(400, "the body is not an object")
+    return Payload(options=document) if place == "options" else Payload(object=document)
+
+
+async def _with_live(request: Request, payload: Payload, eyes: Gather) -> Payload:
+    live, known = await live_object(request, eyes)
+    if known:
+        return replace(payload, old_object=live)
+    return replace(payload, undetermined=payload.undetermined | {"oldObject"})
+
+
+async def live_object(request: Request, eyes: Gather) -> tuple[Mapping[str, Any] | None, bool]:
+    """(object, True), (None, True) when there is none, (None, False) when it cannot be told.
+
+    A subresource that cannot be read itself (eviction, binding, token) stands for its object.
+    """
+    if not request.is_resource or not request.name:
+        return None, not request.is_resource
+    answer = await eyes.fetch("GET", request.path)
+    if request.subresource and answer.code in (404, 405):
+        answer = await eyes.fetch(
+            "GET", request.path.rsplit("/", request.path.count("/") - _depth(request))[0]
+        )
+    if answer.code == 200 and (found := read_object(answer.body)) is not None:
+        return found, True
+    return None, answer.code == 404
+
+
+def _depth(request: Request) -> int:
+    """How many slashes stand before the end of the object's own path."""
+    prefix = 2 if not request.group else 3
+    namespaced = 2 if request.namespace and request.resource != "namespaces" else 0
+    return prefix + namespaced + 2
+
+
+async def _with_result(request: Request, payload: Payload, eyes: Gather) -> Payload:
+    target = request.target if request.parameter("dryRun") else _dry(request)
+    answer = await eyes.fetch(
+        request.method, target, body=request.body, content_type=request.content_type or "application/json"
+    )
+    if 200 <= answer.code < 300 and (outcome := read_object(answer.body)) is not None:
+        return replace(payload, object=outcome, undetermined=payload.undetermined - {"object"})
+    if 400 <= answer.code < 500 and NO_DRY_RUN not in answer.body.decode("utf-8", "replace"):
+        raise DryRunRefusedError(answer)
+    return replace(payload, object=None, undetermined=payload.undetermined | {"object"})
+
+
+def _dry(request: Request) -> str:
+    return f"{request.path}?{request.query}&dryRun=All" if request.query else f"{request.path}?dryRun=All"

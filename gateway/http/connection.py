@@ -1,0 +1,530 @@
+"""One client connection: from bytes to requests, one at a time, and the way back.
+
+It reads a head, hands it to the handler, reads the body when the handler asks for it, and waits for `finish` before
+it looks at the next request. It keeps reading meanwhile, within a bound, for that is how a client's going is seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Protocol, cast
+
+import httptools
+
+from gateway.http.answers import CONTINUE, own_answer
+from gateway.http.deadlines import NEVER, Deadlines
+from gateway.http.framing import Fault, Head, Header, read_head
+from gateway.http.limits import HttpLimits
+from gateway.http.pool import keep_alive
+from gateway.tasks import must_wait
+
+log = logging.getLogger(__name__)
+
+HEAD_END = b"\r\n\r\n"
+BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+class State(Enum):
+    HEAD = "waiting for a request, or reading its head"
+    BUSY = "a request is being served"
+    BODY = "the body of the request being served is read"
+    STREAM = "upgraded"
+    LINGER = "answered; the rest of an upload is thrown away"
+    CLOSED = "closing or closed"
+
+
+class Served(Protocol):
+    """The request being served, seen from its connection."""
+
+    def start(self) -> None: ...
+    def client_gone(self) -> None: ...
+    def client_writable(self, writable: bool) -> None: ...
+
+
+class Stream(Protocol):
+    """What takes over after an upgrade."""
+
+    def client_data(self, data: bytes) -> None: ...
+    def client_eof(self) -> bool: ...
+    def client_lost(self) -> None: ...
+    def client_writable(self, writable: bool) -> None: ...
+
+
+class Handler(Protocol):
+    def begin(self, connection: ClientConnection, head: Head) -> Served: ...
+
+    def fault(
+        self, connection: ClientConnection, fault: Fault, method: str, target: str
+    ) -> Mapping[str, Any]:
+        """Record a request that is refused before it is read; the Status to answer with."""
+        ...
+
+
+class BodyError(Exception):
+    """The body did not come to its end as it should."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class Front:
+    """What all client connections of a worker share."""
+
+    __slots__ = ("body_bytes", "connections", "deadlines", "draining", "handler", "limits", "loop")
+
+    def __init__(
+        self, handler: Handler, limits: HttpLimits, deadlines: Deadlines, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.deadlines = deadlines
+        self.loop = loop
+        self.connections: set[ClientConnection] = set()
+        self.body_bytes = 0
+        self.draining = False
+
+    def connection(self) -> ClientConnection:
+        return ClientConnection(self)
+
+    def drain(self) -> None:
+        """Close what is idle; every other connection closes after its answer."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        for connection in tuple(self.connections):
+            connection.abort()
+
+
+class ClientConnection(asyncio.Protocol):
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_body_left",
+        "_body_waiter",
+        "_buffer",
+        "_close_announced",
+        "_front",
+        "_head_complete",
+        "_headers",
+        "_idle_bytes",
+        "_message_complete",
+        "_parser",
+        "_reading_paused",
+        "_searched",
+        "_state",
+        "_surplus",
+        "_target",
+        "deadline",
+        "head",
+        "served",
+        "stream",
+        "transport",
+    )
+
+    transport: asyncio.Transport | None
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._parser = httptools.HttpRequestParser(self)
+        self._state = State.HEAD
+        self._buffer = b""
+        self._searched = 0
+        self._surplus = False
+        self._reading_paused = False
+        self._body_waiter: asyncio.Future[bytes] | None = None
+        self.transport = None
+        self.deadline = NEVER
+        self.head: Head | None = None
+        self.served: Served | None = None
+        self.stream: Stream | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._headers: list[Header] = []
+        self._target = b""
+        self._head_complete = False
+        self._message_complete = False
+        self._close_announced = False
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._body_left = 0
+        self._idle_bytes = 0
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)
+        front = self._front
+        if len(front.connections) >= front.limits.connections or front.draining:
+            self._state = State.CLOSED
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=front.limits.write_buffer)
+        keep_alive(transport)
+        front.connections.add(self)
+        front.deadlines.add(self)
+        self._expire_in(front.limits.head_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        if self._state is State.HEAD:
+            self._head_data(data)
+        elif self.stream is not None:
+            self.stream.client_data(data)
+        elif self._state is State.BODY:
+            self._body_data(data)
+        elif self._state is State.BUSY:
+            self._set_aside(data)
+
+    def eof_received(self) -> bool:
+        if self.stream is not None:
+            return self.stream.client_eof()
+        return False
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._state = State.CLOSED
+        self.transport = None
+        self._front.connections.discard(self)
+        self._front.deadlines.discard(self)
+        served, stream = self.served, self.stream
+        self._forget_request()
+        self.stream = None
+        if served is not None:
+            served.client_gone()
+        if stream is not None:
+            stream.client_lost()
+
+    def pause_writing(self) -> None:
+        self._tell_writable(writable=False)
+
+    def resume_writing(self) -> None:
+        self._tell_writable(writable=True)
+
+    def _tell_writable(self, *, writable: bool) -> None:
+        if self.stream is not None:
+            self.stream.client_writable(writable)
+            return
+        if self._state in (State.BUSY, State.BODY):
+            self.deadline = NEVER
+            if not writable:
+                self._expire_in(self._front.limits.stall_seconds)
+        if self.served is not None:
+            self.served.client_writable(writable)
+
+    # -- deadlines
+
+    def _expire_in(self, seconds: float) -> None:
+        self.deadline = self._front.deadlines.now() + seconds
+
+    def expired(self) -> None:
+        if self._state is State.HEAD and self._buffer:
+            self._refuse(Fault(408, "the request's headers did not come in time"))
+        elif self._state in (State.HEAD, State.LINGER):
+            self._close()
+        elif self._state is State.BODY:
+            self._body_failed(Fault(408, "the request's body did not come in time"))
+        else:
+            self.abort()
+
+    # -- reading heads
+
+    def _head_data(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        end = data.find(HEAD_END, self._searched)
+        if end < 0:
+            self._partial_head(data)
+            return
+        end += len(HEAD_END)
+        if end > self._front.limits.head_bytes:
+            self._refuse(Fault(431, f"the headers are larger than {self._front.limits.head_bytes} bytes"))
+            return
+        self._searched = 0
+        self._buffer = data[end:]
+        self._read(data[:end])
+
+    def _partial_head(self, data: bytes) -> None:
+        if not self._buffer:
+            self._expire_in(self._front.limits.head_seconds)
+        if len(data) > self._front.limits.head_bytes:
+            self._refuse(Fault(431, f"the headers are larger than {self._front.limits.head_bytes} bytes"))
+        elif BARE_LF.search(data, self._searched):
+            self._refuse(Fault(400, "lines end in CRLF"))
+        else:
+            self._buffer = data
+            self._searched = max(0, len(data) - len(HEAD_END) + 1)
+
+    def _read(self, raw: bytes) -> None:
+        try:
+            self._parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            self._refuse(Fault(400, f"the request is malformed ({type(error).__name__})"))
+            return
+        parser = self._parser
+        if not self._head_complete or self._surplus:
+            self._refuse(Fault(400, "the request does not begin with a request line"))
+            return
+        head = read_head(
+            parser.get_method(), self._target, parser.get_http_version(), self._headers, self._front.limits
+        )
+        if isinstance(head, Head) and bool(parser.should_upgrade()) != bool(head.upgrade):
+            head = Fault(400, "the request can be read both with and without an upgrade")
+        if isinstance(head, Fault):
+            self._refuse(head)
+        else:
+            self._begin(head)
+
+    def _begin(self, head: Head) -> None:
+        self.head = head
+        self._headers = []
+        self._state = State.BUSY
+        self.deadline = NEVER
+        self._body_left = head.content_length or 0
+        self._bound_buffer()
+        if self._state is not State.BUSY:
+            return
+        self.served = served = self._front.handler.begin(self, head)
+        served.start()
+
+    def _refuse(self, fault: Fault) -> None:
+        """Answer a request that never reached the handler."""
+        method = self._parser.get_method().decode("ascii") if self._head_complete else ""
+        status = self._front.handler.fault(self, fault, method, self._target.decode("latin-1"))
+        self._state = State.BUSY
+        self.deadline = NEVER
+        self._close_announced = True
+        self.answer(fault.code, status, head_only=method == "HEAD")
+
+    # -- what comes behind a head
+
+    def _set_aside(self, data: bytes) -> None:
+        self._buffer += data
+        self._bound_buffer()
+
+    def _bound_buffer(self) -> None:
+        """A body that nobody has asked for waits in the socket; who pipelines too much behind a request is dropped,
+        for pausing would also hide that the client has gone."""
+        if len(self._buffer) <= self._front.limits.pipelined_bytes:
+            return
+        if self._message_complete:
+            self.abort()
+        elif self.transport is not None and not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self.transport is not None and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    async def body(self) -> bytes:
+        """The whole body of the request being served. Raises BodyError."""
+        if self.head is None or not self.head.has_body:
+            return b""
+        if self.head.expects_continue and not self._buffer and self.transport is not None:
+            self.transport.write(CONTINUE)
+        self._state = State.BODY
+        self._expire_in(self._front.limits.body_seconds)
+        self._body_waiter = waiter = self._front.loop.create_future()
+        data, self._buffer = self._buffer, b""
+        self._resume_reading()
+        if data:
+            self._body_data(data)
+        if not waiter.done():
+            await must_wait()
+        return await waiter
+
+    def _body_data(self, data: bytes) -> None:
+        if self._body_left:
+            data, self._buffer = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(data)
+        before = self._body_bytes
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._message_complete:
+                self._body_failed(Fault(400, f"the body is malformed ({type(error).__name__})"))
+                return
+            self._surplus = True
+        self._body_progress(len(data), progress=self._body_bytes > before)
+
+    def _body_progress(self, count: int, *, progress: bool) -> None:
+        limits, front = self._front.limits, self._front
+        self._idle_bytes = 0 if progress else self._idle_bytes + count
+        if self._body_bytes > limits.body_bytes:
+            self._body_failed(Fault(413, f"the body is larger than the limit of {limits.body_bytes} bytes"))
+        elif front.body_bytes > limits.buffered_bodies:
+            self._body_failed(Fault(503, "too many uploads at this moment; try again"))
+        elif self._message_complete:
+            self._body_complete()
+        elif self._idle_bytes > limits.pipelined_bytes:
+            self._body_failed(Fault(400, "the body is all chunk extensions or trailers"))
+
+    def _body_complete(self) -> None:
+        self._state = State.BUSY
+        self.deadline = NEVER
+        waiter, self._body_waiter = self._body_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(b"".join(self._body))
+        self._body = []
+        self._bound_buffer()
+
+    def _body_failed(self, fault: Fault) -> None:
+        self._state = State.BUSY
+        self.deadline = NEVER
+        self._close_announced = True
+        self._body = []
+        waiter, self._body_waiter = self._body_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(BodyError(fault))
+
+    # -- answering
+
+    @property
+    def is_gone(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
+
+    @property
+    def peer(self) -> str:
+        """The address of the direct peer; "" when it is gone."""
+        name = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
+    def will_close(self) -> bool:
+        """Does this response have to say `Connection: close`? Asked once, while its head is written."""
+        head = self.head
+        self._close_announced = (
+            self._close_announced
+            or head is None
+            or not head.keep_alive
+            or bool(head.upgrade)
+            or not self._message_complete
+            or self._surplus
+            or self._front.draining
+        )
+        return self._close_announced
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def answer(
+        self,
+        code: int,
+        status: Mapping[str, Any],
+        headers: tuple[tuple[str, str], ...] = (),
+        *,
+        head_only: bool = False,
+    ) -> None:
+        """Write a whole answer of the gateway's own, and finish the request."""
+        close = self.will_close
+        self.write(own_answer(code, status, headers, close=close, head_only=head_only))
+        self.finish()
+
+    def finish(self) -> None:
+        """The response has been written to its end."""
+        if self._state is State.CLOSED:
+            return
+        unread = self.head is None or not self._message_complete
+        close = self._close_announced or self._front.draining
+        self._forget_request()
+        if close:
+            self._close_lingering() if unread else self._close()
+            return
+        self._reset()
+        self._state = State.HEAD
+        self._expire_in(self._front.limits.idle_seconds)
+        if self._buffer:
+            self._front.loop.call_soon(self._next)
+
+    def finish_and_close(self) -> None:
+        """As `finish`, but nothing further is read from this connection."""
+        self._close_announced = True
+        self.finish()
+
+    def _forget_request(self) -> None:
+        self._front.body_bytes -= self._body_bytes
+        self._body_bytes = 0
+        self._body = []
+        self.head = None
+        self.served = None
+
+    def _next(self) -> None:
+        if self._state is State.HEAD and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._searched = 0
+            self._head_data(data)
+
+    # -- ending
+
+    def upgrade(self, stream: Stream) -> bytes:
+        """Hand the connection to a stream. Returns what the client sent behind its request."""
+        self._state = State.STREAM
+        self.deadline = NEVER
+        self._forget_request()
+        self.stream = stream
+        early, self._buffer = self._buffer, b""
+        return early
+
+    def close_if_idle(self) -> None:
+        if self._state is State.HEAD and not self._buffer:
+            self._close()
+
+    def _close_lingering(self) -> None:
+        """Read on for a moment: closing with unread bytes resets the connection, and the answer is lost with it."""
+        self._state = State.LINGER
+        self._buffer = b""
+        self._resume_reading()
+        self._expire_in(self._front.limits.linger_seconds)
+
+    def _close(self) -> None:
+        self._state = State.CLOSED
+        if self.transport is not None:
+            self._expire_in(self._front.limits.stall_seconds)
+            self.transport.close()
+
+    def close(self) -> None:
+        """Write what is still buffered, then close; abort when that takes too long."""
+        self._close()
+
+    def abort(self) -> None:
+        """End the connection at once, in a way that cannot be taken for the end of a response."""
+        self._state = State.CLOSED
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        if self._head_complete:
+            self._surplus = True
+
+    def on_url(self, url: bytes) -> None:
+        if not self._head_complete:
+            self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_complete:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._head_complete = True
+
+    def on_body(self, piece: bytes) -> None:
+        if not self._message_complete:
+            self._body_bytes += len(piece)
+            self._front.body_bytes += len(piece)
+            if self._body_bytes <= self._front.limits.body_bytes:
+                self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        self._message_complete = True

@@ -1,0 +1,99 @@
+"""The head of an upstream request, built from nothing: judged path, allowed client headers, our own identity last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from chaperone.core.request import Request
+from gateway.http.framing import Head
+
+HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TARGET = re.compile(r"/[!-~]*")
+TOKEN = re.compile(r"[!-~]+")
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+IDENTITY_PREFIX = "impersonate-"
+
+
+class UnsendableError(ValueError):
+    """Something of ours cannot stand in a request head; nothing may be sent."""
+
+
+def identity_block(headers: Iterable[tuple[str, str]]) -> bytes:
+    """The impersonation headers as they go on the wire.
+
+    Raises UnsendableError unless there is exactly one non-empty Impersonate-User and every line is one line: the API
+    server would run a request without it as the gateway itself.
+    """
+    lines, users = [], 0
+    for name, value in headers:
+        if not HEADER_NAME.fullmatch(name) or not name.lower().startswith(IDENTITY_PREFIX):
+            raise UnsendableError(f"{name!r} is no impersonation header")
+        if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+            raise UnsendableError(f"the value of {name} cannot stand in a header")
+        users += name.lower() == "impersonate-user"
+        lines.append(f"{name}: {value}\r\n")
+    if users != 1:
+        raise UnsendableError("exactly one Impersonate-User is needed")
+    return "".join(lines).encode("ascii")
+
+
+def upstream_head(
+    request: Request,
+    head: Head,
+    *,
+    host: str,
+    identity: bytes,
+    token: str,
+    audit_id: str,
+    subprotocols: Sequence[str] = (),
+    body: bytes = b"",
+) -> bytes:
+    """Everything before the body. Raises UnsendableError."""
+    own = _own(request, host, token, audit_id)
+    parts = [own]
+    parts.extend(b"%s: %s\r\n" % header for header in head.forwarded)
+    if head.user_agent:
+        parts.append(b"User-Agent: %s\r\n" % head.user_agent.encode("ascii"))
+    if request.upgrade:
+        parts.append(_upgrade(request.upgrade, subprotocols))
+    if body or request.method in WITH_BODY:
+        parts.append(b"Content-Length: %d\r\n" % len(body))
+    parts.append(identity)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def plain_head(
+    request: Request, *, host: str, identity: bytes, token: str, audit_id: str, content_type: str, length: int
+) -> bytes:
+    """The head of a request that the gateway makes by itself, as the agent; it asks for JSON."""
+    parts = [_own(request, host, token, audit_id), b"Accept: application/json\r\nUser-Agent: chaperone\r\n"]
+    if content_type:
+        if not content_type.isascii() or not content_type.isprintable():
+            raise UnsendableError("the content type cannot stand in a header")
+        parts.append(f"Content-Type: {content_type}\r\n".encode("ascii"))
+    if length or request.method in WITH_BODY:
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.extend((identity, b"\r\n"))
+    return b"".join(parts)
+
+
+def _own(request: Request, host: str, token: str, audit_id: str) -> bytes:
+    target = request.target
+    if not TARGET.fullmatch(target) or not HEADER_NAME.fullmatch(request.method):
+        raise UnsendableError("the request line holds what no request line may hold")
+    if not TOKEN.fullmatch(token):
+        raise UnsendableError("the gateway's own credential is empty or cannot stand in a header")
+    return (
+        f"{request.method} {target} HTTP/1.1\r\nHost: {host}\r\n"
+        f"Authorization: Bearer {token}\r\nAudit-ID: {audit_id}\r\n"
+    ).encode("ascii")
+
+
+def _upgrade(protocol: str, subprotocols: Sequence[str]) -> bytes:
+    written = "SPDY/3.1" if protocol == "spdy/3.1" else protocol
+    lines = f"Connection: Upgrade\r\nUpgrade: {written}\r\n"
+    if subprotocols:
+        lines += f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}\r\n"
+    return lines.encode("ascii")

@@ -1,0 +1,41 @@
+"""Ends of a request that are not a forwarded answer: a code, a `metav1.Status`, and the reason for the audit record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chaperone.core import status
+from chaperone.core.request import Request
+
+
+class RefusalError(Exception):
+    """Raised anywhere in the life of an exchange; the exchange answers it. reason: for the audit record alone."""
+
+    def __init__(
+        self,
+        code: int,
+        document: Mapping[str, Any],
+        *,
+        reason: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(reason or str(document.get("message", "")))
+        self.code = code
+        self.document = document
+        self.headers = headers
+        self.reason = str(self)
+
+
+def refusal(
+    code: int,
+    message: str,
+    request: Request | None = None,
+    *,
+    reason: str = "",
+    retry_after: int | None = None,
+) -> RefusalError:
+    """An ordinary refusal, worded for the client."""
+    headers = () if retry_after is None else (("Retry-After", str(retry_after)),)
+    document = status.status(code, message, request=request, retry_after=retry_after)
+    return RefusalError(code, document, reason=reason, headers=headers)
