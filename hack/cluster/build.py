@@ -182,7 +182,8 @@ def _go_build(name: str, folder: Path, version: str) -> list[str]:
     """`providerless` leaves the clouds out."""
     _, major, minor = version.replace("v", ".").split(".")[:3]
     stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    vendored = "k8s.io/kubernetes/vendor/k8s.io"
+    packages = (f"{vendored}/component-base/version", f"{vendored}/client-go/pkg/version")
     stamped = [f"-X {package}.{key}={value}" for package in packages for key, value in stamps.items()]
     flags = " ".join(["-s", "-w", *stamped])
     target = f"k8s.io/kubernetes/cmd/{name}"

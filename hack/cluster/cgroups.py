@@ -1,8 +1,11 @@
 """The control groups of one stack: made before its node starts, its processes found, removed at the end."""
 
+import os
+import time
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
+REMOVAL_SECONDS = 3.0
 NEEDED = ("cpu", "memory", "pids")
 
 
@@ -61,17 +64,28 @@ def _enable(root: Path, controller: str) -> None:
 
 def pids(name: str, found: dict[str, Path]) -> list[int]:
     """Every process in the group and below, in any hierarchy."""
-    files = (file for folder in _folders(name, found) for file in folder.rglob("cgroup.procs"))
-    return sorted({pid for file in files for pid in _read_pids(file)})
+    groups = (group for folder in _folders(name, found) for group in _innermost_first(folder))
+    return sorted({pid for group in groups for pid in _read_pids(group / "cgroup.procs")})
 
 
 def remove(name: str, found: dict[str, Path]) -> list[Path]:
-    """Remove the group, innermost first; comes back with the folders that are still in use."""
-    left = []
-    for folder in _folders(name, found):
-        inner = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
-        left += [path for path in [*inner, folder] if not _removed(path)]
+    """Remove the group, innermost first; comes back with what is still in use after REMOVAL_SECONDS."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while left := _remove_once(name, found):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
     return left
+
+
+def _remove_once(name: str, found: dict[str, Path]) -> list[Path]:
+    groups = [group for folder in _folders(name, found) for group in _innermost_first(folder)]
+    return [group for group in groups if not _removed(group)]
+
+
+def _innermost_first(folder: Path) -> list[Path]:
+    """The groups of a tree that may be vanishing while we look: what is gone is left out."""
+    return [Path(path) for path, _, _ in os.walk(folder, topdown=False)]
 
 
 def _folders(name: str, found: dict[str, Path]) -> list[Path]:

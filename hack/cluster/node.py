@@ -183,7 +183,8 @@ def _kubelet_config(layout: Layout, ports: Ports, pki: Pki) -> dict[str, Any]:
         "oomScoreAdj": 0,
         "resolvConf": str(layout.node / "resolv.conf"),
         "volumePluginDir": str(layout.node / "volume-plugins"),
-        "nodeStatusUpdateFrequency": "5s",
+        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusReportFrequency": "5m",
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
     }

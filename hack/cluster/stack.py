@@ -44,7 +44,7 @@ class Stack:
         """Returns when the API server, the default service account and the node (if any) are ready."""
         self._write_files()
         self._spawn_storage_and_server()
-        self._spawn_runtime()
+        self._spawn_node()
         self._wait("the API server to be ready", lambda: self.client.ok("/readyz"))
         self._spawn_clients_of_server()
         self._wait_for_default_account()
@@ -72,16 +72,23 @@ class Stack:
         words = control_plane.apiserver(self.layout, self.ports, self.binaries, self.pki)
         self._spawn("kube-apiserver", words)
 
-    def _spawn_runtime(self) -> None:
-        """containerd, and the one image in it, while the API server is still starting."""
+    def _spawn_node(self) -> None:
+        """While the API server is still starting: the kubelet first looks for Docker, 5 seconds long."""
         if not self.record.has_node:
             return
         env = node.containerd_env(self.binaries, os.environ.get("PATH", os.defpath))
         self._spawn("containerd", node.containerd(self.layout, self.binaries), env)
+        self._wait("containerd to listen", (self.layout.node / "run" / "containerd.sock").exists)
+        words = node.in_namespace(
+            self.record.processes["containerd"].pid, node.kubelet(self.layout, self.binaries)
+        )
+        self._spawn("kubelet", words, env)
+        self._import_image()
+
+    def _import_image(self) -> None:
         archive = self.layout.node / "image.tar"
         busybox = self.binaries.programs["busybox"]
         image.write_image(busybox, archive, reference=node.IMAGE, architecture=architecture())
-        self._wait("containerd to listen", (self.layout.node / "run" / "containerd.sock").exists)
         importing = [self.binaries["ctr"], "-a", node.SOCKET, "-n", "k8s.io", "images", "import"]
         words = [*importing, "--snapshotter=native", str(archive)]
         run(
@@ -97,11 +104,6 @@ class Stack:
         if not self.binaries.missing("kube-scheduler"):
             words = control_plane.scheduler(self.layout, self.ports, self.binaries, self.pki)
             self._spawn("kube-scheduler", words)
-        if self.record.has_node:
-            words = node.kubelet(self.layout, self.binaries)
-            words = node.in_namespace(self.record.processes["containerd"].pid, words)
-            env = node.containerd_env(self.binaries, os.environ.get("PATH", os.defpath))
-            self._spawn("kubelet", words, env)
 
     def _wait_for_default_account(self) -> None:
         """Made by the controller manager; where there is none, by us."""
