@@ -318,7 +318,7 @@ def _claim_mapping(mapping: Document, *, required: bool = False, prefixed: bool 
         mapping.fault("prefix", "belongs to a claim; an expression writes its own")
     if prefixed and claim and not mapping.has("prefix"):
         mapping.fault("prefix", 'is missing: write prefix: "" for none')
-    if prefix.startswith("system:"):
+    if prefix.lower().startswith("system:"):
         mapping.fault("prefix", "must not begin with system:, which names the cluster's own identities")
     mapping.close()
     return ClaimMapping(claim, prefix, expression)

@@ -12,14 +12,12 @@ from typing import Any
 
 from chaperone.core.authentication import ClaimMapping, ClaimRule, Issuer, RunMapping
 from chaperone.core.claims import CelError, Expression
-from chaperone.core.identity import Caller
+from chaperone.core.identity import MAX_EXTRA, MAX_NAME, Caller, check_name
 from chaperone.core.token import Refused, forbidden, unauthenticated
 
-MAX_NAME = 512
 MAX_GROUPS = 256
 MAX_EXTRA_VALUES = 64
 MAX_RUN = 256
-RESERVED_PREFIX = "system:"
 
 Claims = Mapping[str, Any]
 
@@ -141,7 +139,7 @@ def _extra(expression: Expression, claims: Claims) -> tuple[str, ...]:
     values = _texts(_evaluate(expression, claims, "an extra value"), "one of its extra values")
     if len(values) > MAX_EXTRA_VALUES:
         raise RefusedError(forbidden(f"it has more than {MAX_EXTRA_VALUES} values under one extra key"))
-    return tuple(require_printable(value, "one of its extra values", MAX_NAME) for value in values)
+    return tuple(require_printable(value, "one of its extra values", MAX_EXTRA) for value in values)
 
 
 def _texts(value: object, what: str) -> tuple[str, ...]:
@@ -172,11 +170,11 @@ def _run(mapping: RunMapping, claims: Claims, what: str) -> str:
 
 def require_name(value: object, what: str) -> str:
     """A user or group name that may stand here. Raises RefusedError (403) with `what` in the reason."""
-    if value is None or value == "":
-        raise RefusedError(forbidden(f"{what} is empty"))
-    name = require_printable(value, what, MAX_NAME)
-    if name.startswith(RESERVED_PREFIX):
-        raise RefusedError(forbidden(f"{what} begins with {RESERVED_PREFIX}, which names the cluster's own"))
+    name = "" if value is None else value
+    if not isinstance(name, str):
+        raise RefusedError(forbidden(f"{what} is not a string"))
+    if fault := check_name(name):
+        raise RefusedError(forbidden(f"{what} {fault}"))
     return name
 
 

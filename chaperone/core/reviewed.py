@@ -15,13 +15,12 @@ from chaperone.core.authentication import TokenReviewSettings
 from chaperone.core.caller import (
     MAX_EXTRA_VALUES,
     MAX_GROUPS,
-    MAX_NAME,
     MAX_RUN,
     RefusedError,
     require_name,
     require_printable,
 )
-from chaperone.core.identity import Caller
+from chaperone.core.identity import MAX_EXTRA, MAX_NAME, Caller
 from chaperone.core.token import Refused, Unverified, forbidden, is_date, read_token, unauthenticated
 
 ISSUER = "tokenreview"
@@ -117,7 +116,7 @@ def _extra(value: object) -> dict[str, tuple[str, ...]]:
     for key, values in pairs.items():
         if not isinstance(values, list) or len(values) > MAX_EXTRA_VALUES:
             raise RefusedError(forbidden(f"an extra value is not a list of at most {MAX_EXTRA_VALUES}"))
-        kept = (require_printable(item, "one of its extra values", MAX_NAME) for item in values)
+        kept = (require_printable(item, "one of its extra values", MAX_EXTRA) for item in values)
         result[require_printable(key, "one of its extra keys", MAX_NAME)] = tuple(kept)
     return result
 

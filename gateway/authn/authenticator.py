@@ -180,9 +180,7 @@ class Authenticator:
 
     async def _review(self, token: str, issuer: str = "") -> Caller | Refused:
         if self._reviewer is None:
-            named = (
-                f"the token's issuer {ascii(issuer[:MAX_SHOWN])}" if issuer else "it is no JWT: its issuer"
-            )
+            named = f"the token's issuer {issuer[:MAX_SHOWN]!a}" if issuer else "it is no JWT: its issuer"
             return unauthenticated(f"{named} is not configured")
         if self._waiting >= self._max_waiting:
             return BUSY
