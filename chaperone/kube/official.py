@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import ssl
 import threading
 import time
@@ -376,9 +377,9 @@ def _refusal(request: str, code: int, content: bytes) -> RefusedError:
 
 
 def _leading_number(text: object) -> int:
-    """Providers append to the minor version: "28+"."""
-    digits = "".join(character for character in str(text or "") if character.isdigit())
-    return int(digits or 0)
+    """Providers append to the minor version: "28+", "30-gke.1"."""
+    found = re.match(r"\d+", str(text or ""))
+    return int(found[0]) if found else 0
 
 
 def _relax(api_client: Any) -> None:
