@@ -100,13 +100,17 @@ class MintedCredential:
 
     async def _wait_due(self) -> None:
         """Until 80 % of the token's life is over, or it was rejected."""
-        life = self._minted.lifetime if self._minted else 0.0
-        due = max(1.0, life * RENEW_AT * (0.95 + 0.05 * self._jitter()))
+        due = renew_after(self._minted.lifetime if self._minted else 0.0, self._jitter())
         try:
             await asyncio.wait_for(self._rejected.wait(), due)
         except TimeoutError:
             return
         await self._sleep(max(0.0, self._minted_at + REJECTION_PAUSE - self._clock()))
+
+
+def renew_after(lifetime: float, jitter: float) -> float:
+    """Seconds from minting to renewal; a little earlier for some, so that replicas do not ask in step."""
+    return max(1.0, lifetime * RENEW_AT * (0.95 + 0.05 * jitter))
 
 
 class FileCredential:
