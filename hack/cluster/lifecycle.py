@@ -92,7 +92,7 @@ def _start_own(layout: Layout, *, name: str, node: bool, log: Log) -> Cluster:
     clean(layout)
     binaries = find_binaries(os.environ, log)
     why = why_no_node(binaries) if node else "it was not asked for"
-    log(f"starting Kubernetes {binaries.version} {'alone: ' + why if why else 'with a node'} (about 20 s)")
+    log(f"starting Kubernetes {binaries.version} {'alone: ' + why if why else 'with a node'} (about 10 s)")
     return _started(layout, binaries, name=name, asked_node=node, why=why, log=log).cluster(layout)
 
 
