@@ -1,0 +1,107 @@
+"""ApprovalRequests in the API: mirrored for finding and waiting, read and written directly for deciding.
+
+The mirror says when to look; what is then done rests on the API's own answer and on compare-and-swap by
+resourceVersion. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from chaperone.kube.connection import Connection
+from chaperone.kube.errors import RefusedError
+from chaperone.kube.mirror import Mirror, MirrorTerms, Object, Resource
+
+APPROVALS = Resource("chaperone.dev", "v1alpha1", "approvalrequests")
+
+
+class ApprovalStore:
+    """`run` keeps the mirror. clock: monotonic seconds; jitter: a number in [0, 1) each time."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        terms: MirrorTerms | None = None,
+    ) -> None:
+        self._connection = connection
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self.mirror = Mirror(
+            connection,
+            APPROVALS,
+            clock=clock,
+            jitter=jitter,
+            on_change=self._changed,
+            keep=without_bulk,
+            terms=terms,
+        )
+
+    async def run(self) -> None:
+        await self.mirror.run()
+
+    @contextmanager
+    def changes(self, name: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the mirror sees this object change; whoever waits clears it."""
+        event = asyncio.Event()
+        self._waiting.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            events = self._waiting[name]
+            events.discard(event)
+            if not events:
+                del self._waiting[name]
+
+    def seen(self, name: str) -> Object | None:
+        """As last mirrored, without its bulk; None when it is not there (yet)."""
+        return self.mirror.objects.get(name)
+
+    async def get(self, name: str) -> dict[str, Any] | None:
+        """As the API has it now; None when there is none. Raises KubeError."""
+        try:
+            return await self._connection.get(f"{APPROVALS.path}/{name}")
+        except RefusedError as refused:
+            if refused.not_found:
+                return None
+            raise
+
+    async def create(self, obj: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The stored object, or None when one of that name is already there. Raises KubeError."""
+        try:
+            return await self._connection.post(APPROVALS.path, obj)
+        except RefusedError as refused:
+            if refused.already_exists:
+                return None
+            raise
+
+    async def write_status(
+        self, name: str, resource_version: str, status: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Merge into the status, if the object is still at that resourceVersion: the new object, or None when it is
+        not (somebody was first). Raises KubeError; after UnreachableError it may have been written."""
+        body = {"metadata": {"resourceVersion": resource_version}, "status": status}
+        try:
+            return await self._connection.merge_patch(f"{APPROVALS.path}/{name}/status", body)
+        except RefusedError as refused:
+            if refused.conflict:
+                return None
+            raise
+
+    def _changed(self, key: str, _obj: Object | None) -> None:
+        for event in self._waiting.get(key, ()):
+            event.set()
+
+
+def without_bulk(obj: Object) -> Object:
+    """What thirty days of requests may cost in memory: no body, no preview, no managed fields."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    spec = {key: value for key, value in (obj.get("spec") or {}).items() if key != "preview"}
+    request = spec.get("request")
+    if isinstance(request, dict):
+        spec["request"] = {key: value for key, value in request.items() if key != "body"}
+    return {**obj, "metadata": metadata, "spec": spec}
