@@ -1,19 +1,38 @@
 """The one place where rules are composed. The gateway and the webhook both call `judge`, so they cannot disagree.
 
-Order, strictest wins: broken policies and clashing identities deny; then, policy by policy, the first matching rule or
-else the default for the risk level; verdicts combine to the strictest; a Hold with a valid claimed approval for this
-exact request becomes Allow.
+Order, strictest wins:
+
+1. No policy, a broken policy, or policies with different identities: Deny.
+2. A verb that is not known: Deny.
+3. Policy by policy: a risk that no rule lifts: Deny; else the first matching rule; else the default for the risk level.
+   A request without any risk of the catalogue and without a matching rule is allowed: it is left to the narrow rights
+   of the identity. What would have to be masked or recorded and cannot be is denied.
+4. The strictest of these. Policies in Monitor mode do not count, they only say what they would have done; one
+   exception: a risk that no rule lifts is denied in every mode, for it attacks identity or the guard itself.
+5. A Hold with a valid, claimed approval for this very request becomes Allow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from chaperone.core.approval import Approval
+from chaperone.core import risk as catalogue
+from chaperone.core.approval import Approval, Phase
 from chaperone.core.identity import Caller, Identity
-from chaperone.core.policy import BrokenPolicy, Policy, PolicySet
-from chaperone.core.request import Request
-from chaperone.core.verdict import Verdict
+from chaperone.core.legible import visible
+from chaperone.core.policy import BrokenPolicy, Capabilities, Policy, PolicySet, Question
+from chaperone.core.request import Origin, Request
+from chaperone.core.risk import UNLIFTABLE_ROWS
+from chaperone.core.verdict import Action, Finding, Mode, Risk, RiskLevel, Verdict
+
+RESOURCE_VERBS = frozenset(
+    {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
+)
+PATH_VERBS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
+STREAMS = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
+BY_DEFAULT = "defaults"
+"""What a verdict names as its rule where the risk level decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +58,86 @@ class Needs:
     result: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one policy says. rule: as in Verdict. why: what stands behind it, "" for an Allow. Mode is not applied."""
+
+    policy: Policy
+    action: Action
+    rule: str
+    why: str = ""
+
+
+# Who governs
+
+
 def governance(caller: Caller, policies: PolicySet) -> Governance:
     """No policy: refusal. Two policies with different identities: refusal naming both. A broken one: refusal."""
-    raise NotImplementedError
+    sound, broken = policies.governing(caller)
+    return governed_by(sound, broken)
+
+
+def governed_by(sound: Iterable[Policy], broken: Iterable[BrokenPolicy]) -> Governance:
+    """The same, for policies that are known to govern."""
+    policies = tuple(sorted(sound, key=lambda policy: policy.name))
+    defects = tuple(sorted(broken, key=lambda policy: policy.name))
+    identity = policies[0].identity if policies else None
+    refusal = _broken(defects) or _none(policies) or _clash(policies)
+    return Governance(policies, defects, None if refusal else identity, refusal)
+
+
+def _broken(broken: tuple[BrokenPolicy, ...]) -> str:
+    if not broken:
+        return ""
+    names = ", ".join(f'"{policy.name}"' for policy in broken)
+    return (
+        f"AgentPolicy {names} governs this caller, or may do so, and does not compile, so everything is denied. "
+        "A person has to correct it: its status names every fault"
+    )
+
+
+def _none(policies: tuple[Policy, ...]) -> str:
+    if policies:
+        return ""
+    return (
+        "no AgentPolicy governs this caller, so everything is denied. A person has to write one that names it"
+    )
+
+
+def _clash(policies: tuple[Policy, ...]) -> str:
+    other = next((policy for policy in policies if policy.identity != policies[0].identity), None)
+    if other is None:
+        return ""
+    first = policies[0]
+    return (
+        f'AgentPolicies "{first.name}" and "{other.name}" both govern this caller and hand out different identities '
+        f'("{first.identity.username}" and "{other.identity.username}"), so everything is denied. A person has to '
+        "narrow the subjects of one of them"
+    )
+
+
+# What must be known
 
 
 def needs(request: Request, governed: Governance) -> Needs:
     """What `judge` will look at for this request; reads need nothing."""
-    raise NotImplementedError
+    if request.is_read or request.is_connect or not request.is_resource or governed.identity is None:
+        return Needs()
+    compares = catalogue.needs_live(request)
+    reads_object = any(policy.reads_object(request) for policy in governed.policies)
+    return Needs(
+        body=(
+            compares
+            or reads_object
+            or catalogue.needs_object(request)
+            or any(policy.names_in_body(request) for policy in governed.policies)
+        ),
+        live=compares or any(policy.reads_live(request) for policy in governed.policies),
+        result=request.verb == "patch" and (compares or reads_object),
+    )
+
+
+# The verdict
 
 
 def judge(
@@ -60,4 +151,236 @@ def judge(
 ) -> Verdict:
     """The verdict on one request. approval: the ApprovalRequest that the request spends (phase Executing), if any;
     the caller of `judge` has compared its digest. governed: `governance(caller, policies)` when already known."""
-    raise NotImplementedError
+    if governed is None:
+        governed = governance(caller, policies)
+    risk = catalogue.assess(request, policies.risk_settings)
+    refusal = governed.refusal or _unknown_verb(request)
+    if refusal or governed.identity is None:
+        return _refused(request, governed, risk, refusal)
+    question = Question(request, caller)
+    ban = _ban(risk)
+    rulings = [_ruling(policy, question, risk, ban, policies.capabilities) for policy in governed.policies]
+    return _verdict(_Case(request, caller, risk, governed, approval, now), rulings, banned=bool(ban))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    request: Request
+    caller: Caller
+    risk: Risk
+    governed: Governance
+    approval: Approval | None
+    now: float
+
+
+def _unknown_verb(request: Request) -> str:
+    if request.verb in (RESOURCE_VERBS if request.is_resource else PATH_VERBS):
+        return ""
+    if request.verb == "proxy":
+        return "the proxy path prefix is not supported; use the proxy subresource of the pod, service or node"
+    return f'"{visible(request.verb, 40)}" is not a verb that can be judged'
+
+
+def _refused(request: Request, governed: Governance, risk: Risk, refusal: str) -> Verdict:
+    named: tuple[Policy | BrokenPolicy, ...] = (*governed.broken, *governed.policies)
+    return Verdict(
+        action=Action.DENY,
+        policy=named[0].name if named else "",
+        policy_generation=named[0].generation if named else 0,
+        reason=f"{describe(request)} is denied: {refusal or 'nobody is known to be impersonated'}",
+        risk=risk,
+        policies=tuple(policy.name for policy in governed.policies),
+        would=Action.DENY,
+    )
+
+
+def _verdict(case: _Case, rulings: list[Ruling], *, banned: bool) -> Verdict:
+    strictest = _strictest(rulings)
+    enforced = rulings if banned else [item for item in rulings if item.policy.mode is Mode.ENFORCE]
+    if not enforced:
+        return _decided(case, strictest, Action.ALLOW, strictest.action, _monitored(strictest, case))
+    decisive = _strictest(enforced)
+    reason = _reason(decisive, case)
+    if strictest.action > decisive.action:
+        reason = "; ".join(part for part in (reason, _monitored(strictest, case)) if part)
+    if decisive.action is Action.HOLD and case.approval is not None:
+        changed = changed_since(case.approval, decisive.policy, case.request, case.caller, case.now)
+        if not changed:
+            return _spent(case, decisive, case.approval)
+        reason += f'. Approval "{case.approval.name}" does not serve: {changed}'
+    return _decided(case, decisive, decisive.action, strictest.action, reason)
+
+
+def _decided(case: _Case, ruling: Ruling, action: Action, would: Action, reason: str) -> Verdict:
+    return Verdict(
+        action=action,
+        policy=ruling.policy.name,
+        policy_generation=ruling.policy.generation,
+        rule=ruling.rule,
+        reason=reason,
+        risk=case.risk,
+        policies=tuple([policy.name for policy in case.governed.policies]),
+        would=would,
+    )
+
+
+def _spent(case: _Case, ruling: Ruling, approval: Approval) -> Verdict:
+    return Verdict(
+        action=Action.ALLOW,
+        policy=ruling.policy.name,
+        policy_generation=ruling.policy.generation,
+        rule=ruling.rule,
+        reason=f'approved: "{approval.name}"',
+        risk=case.risk,
+        policies=tuple([policy.name for policy in case.governed.policies]),
+        would=Action.ALLOW,
+        approval_uid=approval.uid,
+        approval_name=approval.name,
+    )
+
+
+def _strictest(rulings: list[Ruling]) -> Ruling:
+    """Of equal Holds the one that asks for most people, then the first by name (rulings are in that order)."""
+    return max(rulings, key=_strictness) if len(rulings) > 1 else rulings[0]
+
+
+def _strictness(ruling: Ruling) -> tuple[Action, int]:
+    return ruling.action, ruling.policy.approval.required if ruling.action is Action.HOLD else 0
+
+
+# One policy
+
+
+def _ruling(policy: Policy, question: Question, risk: Risk, ban: str, capabilities: Capabilities) -> Ruling:
+    if ban:
+        return Ruling(policy, Action.DENY, "", ban)
+    ruling = _by_rule(policy, question) or _by_default(policy, risk)
+    if ruling.action is not Action.DENY:
+        for check in _CANNOT_YET:
+            why = check(question.request, policy, capabilities)
+            if why:
+                return Ruling(policy, Action.DENY, ruling.rule, why)
+    return ruling
+
+
+def _ban(risk: Risk) -> str:
+    """No rule, no approval and no mode lifts these rows."""
+    if not risk.findings:
+        return ""
+    rows = [found for found in risk.findings if found.row in UNLIFTABLE_ROWS]
+    return f"no policy can allow this: {_told(rows)}" if rows else ""
+
+
+def _by_rule(policy: Policy, question: Question) -> Ruling | None:
+    match = policy.first_match(question.request, question.caller, question)
+    if match is None:
+        return None
+    if match.error:
+        why = f"its expression could not be evaluated, because {match.error}"
+        return Ruling(policy, Action.DENY, match.name, why)
+    return Ruling(policy, match.action, match.name, match.message)
+
+
+def _by_default(policy: Policy, risk: Risk) -> Ruling:
+    level = risk.level
+    action = policy.defaults.get(level, Action.ALLOW if level is RiskLevel.NONE else Action.DENY)
+    why = "" if action is Action.ALLOW else f"the risk is {level.word}: {_told(risk.findings)}"
+    return Ruling(policy, action, BY_DEFAULT, why)
+
+
+def _told(findings: Iterable[Finding]) -> str:
+    return "; ".join(f"{found.reason} ({found.row})" for found in findings)
+
+
+# What this version cannot enforce yet
+
+
+def _unrecordable(request: Request, policy: Policy, capabilities: Capabilities) -> str:
+    if capabilities.recording or policy.recording_streams != "Required":
+        return ""
+    if not request.is_connect or request.full_resource not in STREAMS:
+        return ""
+    return (
+        "recording is required and this version of the gateway has no recorder; a person can set "
+        'recording.streams: "Off" in the policy'
+    )
+
+
+def _unmaskable(request: Request, policy: Policy, capabilities: Capabilities) -> str:
+    """A stored secret comes back in the answer to every verb but create (to a delete: where a finalizer keeps it, or
+    as the list of what a deletecollection removed)."""
+    if capabilities.masking or policy.masking_profile == "Off":
+        return ""
+    if request.group or request.resource != "secrets" or request.verb == "create":
+        return ""
+    return (
+        "masking is on and this version of the gateway cannot mask yet; a person can set "
+        'masking.profile: "Off" in the policy, with a rule that allows this'
+    )
+
+
+_CANNOT_YET: tuple[Callable[[Request, Policy, Capabilities], str], ...] = (_unrecordable, _unmaskable)
+
+
+# Spending an approval
+
+
+def changed_since(approval: Approval, policy: Policy, request: Request, caller: Caller, now: float) -> str:
+    """Why an approval does not serve now: "" when it does. Its digest has been compared already."""
+    if approval.phase is not Phase.EXECUTING:
+        return f"it is {approval.phase.value}, and only a claimed one (Executing) can be spent"
+    if approval.policy != policy.name:
+        return f'it was given under policy "{approval.policy}", and now policy "{policy.name}" decides'
+    if approval.policy_generation != policy.generation:
+        return (
+            f'policy "{policy.name}" was changed since it was asked for '
+            f"(generation {approval.policy_generation} then, {policy.generation} now)"
+        )
+    if now >= approval.use_before:
+        return "it was not used in time"
+    return _other_requester(approval, request, caller)
+
+
+def _other_requester(approval: Approval, request: Request, caller: Caller) -> str:
+    """Admission sees the impersonated user, so there only the run tells."""
+    if approval.run != caller.run:
+        return "it was given to another run"
+    if request.origin is Origin.GATEWAY and (approval.requester, approval.issuer) != (
+        caller.username,
+        caller.issuer,
+    ):
+        return "it was given to another requester"
+    return ""
+
+
+# In words
+
+
+def describe(request: Request) -> str:
+    """`delete of deployments.apps "web" in namespace "prod"`; names are a client's text, made safe to show."""
+    if not request.is_resource:
+        return f'{visible(request.verb or "a request", 40)} of path "{visible(request.path, 200)}"'
+    group = f".{request.group}" if request.group else ""
+    name = f' "{visible(request.name, 253)}"' if request.name else ""
+    place = ""
+    if request.namespace and (request.resource, request.group) != ("namespaces", ""):
+        place = f' in namespace "{visible(request.namespace, 253)}"'
+    return visible(f"{request.verb or 'a request'} of {request.full_resource}{group}", 300) + name + place
+
+
+def _reason(ruling: Ruling, case: _Case) -> str:
+    if ruling.action is Action.ALLOW:
+        return ""
+    policy = ruling.policy
+    by = f'policy "{policy.name}"' + (
+        f', rule "{ruling.rule}"' if ruling.rule not in ("", BY_DEFAULT) else ""
+    )
+    why = f": {ruling.why}" if ruling.why else ""
+    if ruling.action is Action.DENY:
+        return f"{describe(case.request)} is denied by {by}{why}"
+    people = "one person" if policy.approval.required == 1 else f"{policy.approval.required} people"
+    return f"{describe(case.request)} needs the approval of {people} under {by}{why}"
+
+
+def _monitored(ruling: Ruling, case: _Case) -> str:
+    return f"in Monitor mode: {reason}" if (reason := _reason(ruling, case)) else ""

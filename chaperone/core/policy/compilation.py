@@ -110,7 +110,7 @@ def _lacking(profile: str, streams: str, capabilities: Capabilities) -> list[Fau
         found.append(Fault("spec.masking.profile", what))
     if streams == "Required" and not capabilities.recording:
         what = (
-            "is Required, and this version cannot record yet: exec, attach, port-forward and proxy are denied. To "
+            "is Required, and this version cannot record yet: exec, attach and port-forward are denied. To "
             'have them unrecorded, set it to "Off"'
         )
         found.append(Fault("spec.recording.streams", what))

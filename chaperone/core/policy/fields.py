@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 from chaperone.core.legible import visible
 from chaperone.core.policy.terms import Fault
@@ -98,8 +99,7 @@ class Fields:
         value = self._take(key)
         if value is None:
             return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and math.isfinite(value) and least <= value <= most:
+        if _is_number(value) and math.isfinite(value) and least <= value <= most:
             return float(value)
         self.fault(key, f"must be a number from {least:g} to {most:g}")
         return None
@@ -176,3 +176,7 @@ class Fields:
             return value
         self.fault(key, f"must be a list of at most {MAX_ITEMS} items")
         return []
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
