@@ -42,6 +42,7 @@ def map_caller(issuer: Issuer, claims: Claims) -> Caller | Refused:
 
 
 def _map(issuer: Issuer, claims: Claims) -> Caller:
+    _refuse_nul(claims)
     for rule in issuer.claim_rules:
         _check_claim_rule(rule, claims)
     subject = claims.get("sub")
@@ -65,6 +66,20 @@ def _map(issuer: Issuer, claims: Claims) -> Caller:
         claims=claims,
         expires_at=float(claims["exp"]),
     )
+
+
+def _refuse_nul(claims: Claims) -> None:
+    """The CEL library cuts strings at NUL, in names as in comparisons, so none may reach an expression."""
+    level: list[object] = [claims]
+    while level:
+        value = level.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                raise RefusedError(forbidden("one of its claims holds a NUL character"))
+        elif isinstance(value, Mapping):
+            level += (*value, *value.values())
+        elif isinstance(value, list):
+            level += value
 
 
 def _check_claim_rule(rule: ClaimRule, claims: Claims) -> None:
