@@ -3,7 +3,7 @@ argument."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,6 @@ class Standing:
 def policy_status(
     policy: Policy | BrokenPolicy,
     standing: Standing | None,
-    warnings: Sequence[str],
     before: Mapping[str, Any],
     now: float,
 ) -> Status:
@@ -49,7 +48,7 @@ def policy_status(
     for and this version does not do. before: the status so far; a condition that does not change keeps its
     transition time.
     """
-    conditions = [_ready(policy), _enforceable(policy, warnings)]
+    conditions = [_ready(policy), _enforceable(policy)]
     if standing is not None:
         conditions.append(_bound(policy, standing))
     return {
@@ -95,13 +94,14 @@ def _ready(policy: Policy | BrokenPolicy) -> Condition:
     return Condition("Ready", holds=False, reason="Invalid", message=message)
 
 
-def _enforceable(policy: Policy | BrokenPolicy, warnings: Sequence[str]) -> Condition:
+def _enforceable(policy: Policy | BrokenPolicy) -> Condition:
     if isinstance(policy, BrokenPolicy):
         return Condition("Enforceable", holds=False, reason="Invalid", message="see the condition Ready")
-    if warnings:
-        return Condition("Enforceable", holds=False, reason="NotAsWritten", message="; ".join(warnings))
+    if policy.warnings:
+        message = "; ".join(f"{fault.path}: {fault.message}" for fault in policy.warnings)
+        return Condition("Enforceable", holds=False, reason="NotAsMeant", message=message)
     return Condition(
-        "Enforceable", holds=True, reason="AsWritten", message="all that the policy asks for is done"
+        "Enforceable", holds=True, reason="AsMeant", message="all that the policy asks for is done"
     )
 
 

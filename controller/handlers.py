@@ -27,7 +27,6 @@ from chaperone.settings.loading import load_file
 from controller.lifetimes import Agenda
 from controller.operator import Operator
 from controller.reconciliation import Reconciler
-from controller.warnings import policy_warnings
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ async def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) 
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     ours = settings_of(memo)
-    reconciler = Reconciler(_connect(ours), ours, time.time, policy_warnings)
+    reconciler = Reconciler(_connect(ours), ours, time.time)
     agenda = Agenda(ours.retention.approvals)
     memo["operator"] = Operator(reconciler, ours.resync, agenda, time.time)
     memo["task"] = asyncio.get_running_loop().create_task(memo["operator"].run(), name="reconciliation")

@@ -71,19 +71,12 @@ class Gathered:
 
 
 class Reconciler:
-    """All that the controller does to the cluster. warnings_of: what a policy asks for and is not done."""
+    """All that the controller does to the cluster. clock: Unix seconds."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        settings: ControllerSettings,
-        clock: Callable[[], float],
-        warnings_of: Callable[[Obj], tuple[str, ...]],
-    ) -> None:
+    def __init__(self, cluster: Cluster, settings: ControllerSettings, clock: Callable[[], float]) -> None:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
-        self._warnings_of = warnings_of
 
     def resync(self) -> dict[str, Approval]:
         """One pass over everything. Returns the approvals by name, for the agenda. Raises KubeError when
@@ -202,7 +195,7 @@ class Reconciler:
 
     def _write_status(self, obj: Obj, policy: Compiled, standing: Standing | None) -> None:
         before = obj.get("status") or {}
-        status = policy_status(policy, standing, self._warnings_of(obj), before, self._clock())
+        status = policy_status(policy, standing, before, self._clock())
         if all(before.get(key) == value for key, value in status.items()):
             return
         name = str(obj["metadata"]["name"])

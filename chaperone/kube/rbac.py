@@ -186,6 +186,8 @@ def _webhook_rules() -> list[Manifest]:
     return [
         _rule([OWN], ["agentpolicies"], READ),
         _rule([OWN], ["approvalrequests"], ["get"]),
+        # The risk catalogue asks which accounts and roles are powerful, as in the gateway.
+        _rule([RBAC], ["roles", "clusterroles", "rolebindings", "clusterrolebindings"], READ),
         _rule(["authorization.k8s.io"], ["subjectaccessreviews"], ["create"]),
     ]
 

@@ -1,0 +1,194 @@
+"""Whole passes against an API server in a dictionary: what is there afterwards, and what people are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaperone.kube.errors import UnreachableError
+from chaperone.kube.official import AGENT_POLICIES, CLUSTER_ROLES, NAMESPACES, ROLES, VALIDATING_WEBHOOKS
+from chaperone.settings.controller import ControllerSettings, ManagedSettings
+from controller.reconciliation import Reconciler
+from tests.controller.fakes import FakeCluster
+from tests.controller.objects import policy_object
+
+VIEW = {"roleRef": {"kind": "ClusterRole", "name": "view"}, "namespaces": ["dev"]}
+GUARD = VALIDATING_WEBHOOKS.path("chaperone-agent-guard")
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+def cluster_with(
+    *policies: dict[str, Any], namespaces: tuple[str, ...] = ("dev", "agents", "kube-chaperone")
+) -> FakeCluster:
+    cluster = FakeCluster()
+    for name in namespaces:
+        cluster.put(NAMESPACES.path(name), {"metadata": {"name": name}})
+    for policy in policies:
+        cluster.put(AGENT_POLICIES.path(policy["metadata"]["name"]), policy)
+    cluster.put(
+        CLUSTER_ROLES.path("chaperone-impersonator"), {"metadata": {"name": "chaperone-impersonator"}}
+    )
+    cluster.put(
+        GUARD, {"metadata": {"name": "chaperone-agent-guard"}, "webhooks": [{"name": "guard.chaperone.dev"}]}
+    )
+    return cluster
+
+
+def resync(cluster: FakeCluster, settings: ControllerSettings | None = None) -> None:
+    Reconciler(cluster, settings or ControllerSettings(), lambda: 1000.0).resync()
+
+
+def bindings(cluster: FakeCluster, namespace: str = "dev") -> list[dict[str, Any]]:
+    prefix = f"{RBAC}/namespaces/{namespace}/rolebindings/chaperone-coders-"
+    return [obj for path, obj in cluster.objects.items() if path.startswith(prefix)]
+
+
+def condition(cluster: FakeCluster, kind: str, policy: str = "coders") -> dict[str, Any]:
+    status = cluster.objects[AGENT_POLICIES.path(policy)]["status"]
+    (found,) = [item for item in status["conditions"] if item["type"] == kind]
+    return dict(found)
+
+
+def test_a_policy_gets_its_account_its_bindings_and_its_status() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster)
+    assert "/api/v1/namespaces/agents/serviceaccounts/coder" in cluster.objects
+    (binding,) = bindings(cluster)
+    assert binding["roleRef"]["name"] == "view"
+    assert condition(cluster, "Ready")["status"] == "True"
+    assert condition(cluster, "BindingsReady")["status"] == "True"
+    assert cluster.objects[AGENT_POLICIES.path("coders")]["status"]["bindings"] == [
+        {"kind": "RoleBinding", "namespace": "dev", "name": binding["metadata"]["name"]}
+    ]
+
+
+def test_a_second_pass_writes_nothing() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster)
+    cluster.writes.clear()
+    resync(cluster)
+    assert cluster.writes == []
+
+
+def test_rights_go_when_access_changes_or_the_policy_goes() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster)
+    cluster.put(AGENT_POLICIES.path("coders"), policy_object(access=[]))
+    resync(cluster)
+    assert bindings(cluster) == []
+    cluster.put(AGENT_POLICIES.path("coders"), policy_object(access=[VIEW]))
+    resync(cluster)
+    assert len(bindings(cluster)) == 1
+    del cluster.objects[AGENT_POLICIES.path("coders")]
+    resync(cluster)
+    assert bindings(cluster) == []
+
+
+def test_the_service_account_outlives_its_policy() -> None:
+    cluster = cluster_with(policy_object())
+    resync(cluster)
+    del cluster.objects[AGENT_POLICIES.path("coders")]
+    resync(cluster)
+    assert "/api/v1/namespaces/agents/serviceaccounts/coder" in cluster.objects
+
+
+def test_an_account_that_is_there_is_not_touched() -> None:
+    cluster = cluster_with(policy_object())
+    path = "/api/v1/namespaces/agents/serviceaccounts/coder"
+    before = cluster.put(path, {"metadata": {"name": "coder"}})
+    resync(cluster)
+    assert cluster.objects[path] == before
+
+
+def test_a_broken_policy_keeps_its_bindings_and_its_guard_but_is_not_impersonated() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster)
+    cluster.put(AGENT_POLICIES.path("coders"), policy_object(access=[VIEW], mode="Sometimes"))
+    resync(cluster)
+    assert len(bindings(cluster)) == 1
+    assert condition(cluster, "Ready")["reason"] == "Invalid"
+    assert "spec.mode" in condition(cluster, "Ready")["message"]
+    assert condition(cluster, "BindingsReady")["status"] == "False"
+    expression = cluster.objects[GUARD]["webhooks"][0]["matchConditions"][0]["expression"]
+    assert "system:serviceaccount:agents:coder" in expression
+    assert ROLES.path("chaperone-impersonator", namespace="agents") not in cluster.objects
+
+
+def test_a_missing_namespace_is_told_and_does_not_stop_the_rest() -> None:
+    access = [{**VIEW, "namespaces": ["dev", "nowhere"]}]
+    cluster = cluster_with(policy_object(access=access))
+    resync(cluster)
+    assert len(bindings(cluster)) == 1
+    told = condition(cluster, "BindingsReady")
+    assert told["status"] == "False"
+    assert "nowhere" in told["message"]
+    cluster.put(NAMESPACES.path("nowhere"), {"metadata": {"name": "nowhere"}})
+    resync(cluster)
+    assert condition(cluster, "BindingsReady")["status"] == "True"
+
+
+def test_a_role_that_may_not_be_handed_out_is_told_with_the_remedy() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    cluster.refuse = lambda verb, path: (
+        "not allowed to bind" if (verb, "rolebindings/chaperone-coders" in path) == ("create", True) else ""
+    )
+    resync(cluster)
+    message = condition(cluster, "BindingsReady")["message"]
+    assert "ClusterRole view" in message
+    assert "not allowed to bind" in message
+    assert "verb bind" in message
+
+
+def test_somebody_elses_binding_of_a_wanted_name_is_left_alone() -> None:
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster)
+    (ours,) = bindings(cluster)
+    path = f"{RBAC}/namespaces/dev/rolebindings/{ours['metadata']['name']}"
+    foreign = cluster.put(
+        path, {"metadata": {"name": ours["metadata"]["name"], "namespace": "dev"}, "roleRef": {"name": "x"}}
+    )
+    resync(cluster)
+    assert cluster.objects[path] == foreign
+    assert condition(cluster, "BindingsReady")["status"] == "False"
+
+
+def test_the_gateway_may_become_exactly_whom_policies_hand_out() -> None:
+    cluster = cluster_with(policy_object())
+    resync(cluster)
+    role = cluster.objects[ROLES.path("chaperone-impersonator", namespace="agents")]
+    assert role["rules"][0]["resourceNames"] == ["coder"]
+    created = [path for verb, path in cluster.writes if verb == "create" and "/roles/" in path]
+    assert created  # made empty, then filled: the pass must not need to escalate at creation
+    del cluster.objects[AGENT_POLICIES.path("coders")]
+    resync(cluster)
+    assert ROLES.path("chaperone-impersonator", namespace="agents") not in cluster.objects
+    assert f"{RBAC}/namespaces/agents/rolebindings/chaperone-impersonator" not in cluster.objects
+
+
+def test_a_deleted_guard_is_never_made_again() -> None:
+    cluster = cluster_with(policy_object())
+    del cluster.objects[GUARD]
+    resync(cluster)
+    assert GUARD not in cluster.objects
+
+
+def test_what_is_managed_elsewhere_is_not_touched() -> None:
+    off = ControllerSettings(managed=ManagedSettings(bindings=False, impersonator=False, guard=False))
+    cluster = cluster_with(policy_object(access=[VIEW]))
+    resync(cluster, off)
+    assert {path for _, path in cluster.writes} == {AGENT_POLICIES.path("coders", subresource="status")}
+
+
+def test_one_status_that_cannot_be_written_does_not_stop_the_pass() -> None:
+    cluster = cluster_with(policy_object("first"), policy_object("second"))
+    cluster.refuse = lambda verb, path: "busy" if verb == "patch" and "agentpolicies/first" in path else ""
+    resync(cluster)
+    assert condition(cluster, "Ready", "second")["status"] == "True"
+
+
+def test_without_an_api_server_the_pass_says_so() -> None:
+    cluster = cluster_with(policy_object())
+    cluster.away = True
+    with pytest.raises(UnreachableError):
+        resync(cluster)
