@@ -45,7 +45,7 @@ class Collected:
         self._body: list[bytes] = []
         self._size = 0
 
-    def received(self, upstream: UpstreamConnection, pieces: list[bytes], complete: bool) -> None:  # noqa: FBT001
+    def received(self, upstream: UpstreamConnection, pieces: list[bytes], complete: bool) -> None:
         self._body.extend(pieces)
         self._size += sum(map(len, pieces))
         if self._size > self._limit:
@@ -89,7 +89,7 @@ class AgentEyes:
         """Raises UpstreamError; ValueError when the target cannot be read or the identity is missing."""
         request = parse(method, target)
         if isinstance(request, Unreadable):
-            raise ValueError(request.reason)
+            raise ValueError(request.reason)  # noqa: TRY004 - about the target, not its type
         if not self.identity:
             raise ValueError("there is no identity to look with")
         head = plain_head(
@@ -170,19 +170,10 @@ async def live_object(request: Request, eyes: Gather) -> tuple[Mapping[str, Any]
         return None, not request.is_resource
     answer = await eyes.fetch("GET", request.path)
     if request.subresource and answer.code in (404, 405):
-        answer = await eyes.fetch(
-            "GET", request.path.rsplit("/", request.path.count("/") - _depth(request))[0]
-        )
+        answer = await eyes.fetch("GET", request.path.removesuffix(f"/{request.subresource}"))
     if answer.code == 200 and (found := read_object(answer.body)) is not None:
         return found, True
     return None, answer.code == 404
-
-
-def _depth(request: Request) -> int:
-    """How many slashes stand before the end of the object's own path."""
-    prefix = 2 if not request.group else 3
-    namespaced = 2 if request.namespace and request.resource != "namespaces" else 0
-    return prefix + namespaced + 2
 
 
 async def _with_result(request: Request, payload: Payload, eyes: Gather) -> Payload:

@@ -27,9 +27,9 @@ def request_record(
     now: float,
     peer: str,
     head: Head | None,
-    caller: Caller | None,
-    request: Request | None,
-    verdict: Verdict | None,
+    caller: Caller | None = None,
+    request: Request | None = None,
+    verdict: Verdict | None = None,
     impersonated: str = "",
 ) -> dict[str, Any]:
     """What is known of a request at one stage. Times are Unix seconds."""

@@ -19,8 +19,11 @@ class RefusalError(Exception):
         *,
         reason: str = "",
         headers: tuple[tuple[str, str], ...] = (),
+        raw: tuple[bytes, bytes] | None = None,
     ) -> None:
+        """raw: (content type, body) to send in place of the document: an answer of the API server, as it came."""
         super().__init__(reason or str(document.get("message", "")))
+        self.raw = raw
         self.code = code
         self.document = document
         self.headers = headers

@@ -59,27 +59,19 @@ def own_answer(
     head_only: bool = False,
 ) -> bytes:
     """A whole response with a JSON body. head_only: the answer to HEAD."""
-    return raw_answer(
-        code,
-        orjson.dumps(document),
-        [(name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers],
-        close=close,
-        head_only=head_only,
-    )
+    lines = [(name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers]
+    lines.append((b"Content-Type", b"application/json"))
+    lines.append((b"Cache-Control", b"no-cache, private"))
+    return raw_answer(code, orjson.dumps(document), lines, close=close, head_only=head_only)
 
 
 def raw_answer(
-    code: int,
-    body: bytes,
-    headers: Iterable[Header] = (),
-    *,
-    close: bool,
-    head_only: bool = False,
-    content_type: bytes = b"application/json",
+    code: int, body: bytes, headers: Iterable[Header], *, close: bool, head_only: bool = False
 ) -> bytes:
-    parts = [status_line(code), b"Content-Type: %s\r\nContent-Length: %d\r\n" % (content_type, len(body))]
-    parts.append(b"Cache-Control: no-cache, private\r\n")
-    parts.extend(header_line(name, value) for name, value in headers)
+    """A whole response. Raises ValueError for a header that would become two lines."""
+    parts = [status_line(code)]
+    parts.extend(header_line(name, value) for name, value in headers if name.lower() != b"content-length")
+    parts.append(b"Content-Length: %d\r\n" % len(body))
     if close:
         parts.append(CLOSE)
     parts.append(b"\r\n")

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from gateway.http.answers import CONTINUE, own_answer
+from gateway.http.answers import CONTINUE, own_answer, raw_answer
 from gateway.http.deadlines import NEVER, Deadlines
 from gateway.http.framing import Fault, Head, Header, read_head
 from gateway.http.limits import HttpLimits
@@ -333,7 +333,8 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(CONTINUE)
         self._state = State.BODY
         self._expire_in(self._front.limits.body_seconds)
-        self._body_waiter = waiter = self._front.loop.create_future()
+        waiter: asyncio.Future[bytes] = self._front.loop.create_future()
+        self._body_waiter = waiter
         data, self._buffer = self._buffer, b""
         self._resume_reading()
         if data:
@@ -428,6 +429,12 @@ class ClientConnection(asyncio.Protocol):
         """Write a whole answer of the gateway's own, and finish the request."""
         close = self.will_close
         self.write(own_answer(code, status, headers, close=close, head_only=head_only))
+        self.finish()
+
+    def answer_raw(self, code: int, body: bytes, headers: list[Header], *, head_only: bool = False) -> None:
+        """As `answer`, with a body and headers that came from upstream."""
+        close = self.will_close
+        self.write(raw_answer(code, body, headers, close=close, head_only=head_only))
         self.finish()
 
     def finish(self) -> None:

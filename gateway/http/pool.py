@@ -61,16 +61,18 @@ class Pool:
             raise UpstreamError(f"the API server's certificate or TLS: {error.reason}") from error
         except OSError as error:
             raise UpstreamError(f"cannot connect to the API server: {error.strerror or error}") from error
-        return self._adopt(connection)
-
-    def _adopt(self, connection: UpstreamConnection) -> UpstreamConnection:
-        if connection.transport is None or self._closing:
+        if not connection.is_open or self._closing:
             connection.abort()
             raise UpstreamError("the connection to the API server was closed at once")
-        keep_alive(connection.transport)
+        return connection
+
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """A connection is there. Its deadline until it is asked something catches those whose asker has gone."""
+        if connection.transport is not None:
+            keep_alive(connection.transport)
         self._open.add(connection)
         self.deadlines.add(connection)
-        return connection
+        connection.deadline = self.deadlines.now() + self.settings.connect_seconds
 
     def give_back(self, connection: UpstreamConnection) -> None:
         if self._closing or len(self._idle) >= self.settings.most_idle:

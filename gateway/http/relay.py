@@ -43,6 +43,7 @@ class Relay:
     """One response on its way. `ended` is called exactly once, unless `cut` is called before."""
 
     __slots__ = (
+        "_admit",
         "_answered",
         "_bodiless",
         "_chunked",
@@ -66,10 +67,13 @@ class Relay:
         body_filter: BodyFilter | None = None,
         *,
         head_only: bool = False,
+        admit: Callable[[int], None] | None = None,
     ) -> None:
+        """admit: asked with upstream's code before the client sees a byte; raises UpstreamError to withhold it."""
         self._client = client
         self._ended = ended
         self._filter = body_filter
+        self._admit = admit
         self._head_only = head_only
         self._upstream: UpstreamConnection | None = None
         self._started = False
@@ -128,6 +132,8 @@ class Relay:
         code = upstream.code
         if 300 <= code < 400 and code != 304:
             raise UpstreamError(f"the API server answered with a redirect ({code}), which is never followed")
+        if self._admit is not None:
+            self._admit(code)
         headers = end_to_end(upstream.headers)
         if self._filter is not None:
             headers = self._filter.head(code, headers)

@@ -67,6 +67,11 @@ class Tunnel:
         if waiting:
             self.client_data(waiting)
 
+    @property
+    def bytes_sent(self) -> int:
+        """To the client; bytes_received is the other direction."""
+        return self._relay.bytes_sent
+
     # -- bytes
 
     def client_data(self, data: bytes) -> None:

@@ -1,0 +1,359 @@
+"""One request's life: authenticate, parse, judge, then forward, hold or refuse; and its audit records.
+
+A request that needs nothing to be waited for is served synchronously inside `data_received`; `must_wait()` marks
+where that ends. Whatever happens, the client gets one answer, and the audit log at least one record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from chaperone.core import gate, status
+from chaperone.core.approval import Approval
+from chaperone.core.gate import Needs
+from chaperone.core.identity import Caller
+from chaperone.core.request import Payload, Request, Unreadable, parse
+from chaperone.core.token import Refused, Token, extract_token
+from chaperone.core.verdict import Action, Verdict
+from gateway.gathering import AgentEyes, DryRunRefusedError, gather
+from gateway.http.connection import BodyError, ClientConnection
+from gateway.http.forwarding import UnsendableError
+from gateway.http.framing import Fault, Head
+from gateway.http.pool import Pool
+from gateway.http.upstream import UpstreamError
+from gateway.passage import Passage, Plan
+from gateway.record import COMPLETE, RECEIVED, request_record
+from gateway.refusal import RefusalError, refusal
+from gateway.services import Answer, Fetched, Services, Spend
+from gateway.standing import Standing, Standings, identity_on_the_wire
+from gateway.tasks import Tasks, must_wait
+
+log = logging.getLogger(__name__)
+
+CLIENT_GONE = 499
+"""In records and metrics: the client went before it was answered."""
+NO_NEEDS = Needs()
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class DataPath:
+    """Makes an exchange of every request. One for each worker; implements gateway.http.connection.Handler."""
+
+    __slots__ = ("clock", "loop", "pool", "services", "standings", "tasks")
+
+    def __init__(
+        self,
+        services: Services,
+        pool: Pool,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.services = services
+        self.pool = pool
+        self.loop = loop
+        self.clock = clock
+        self.tasks = Tasks(loop)
+        self.standings = Standings(services.snapshot)
+
+    def begin(self, connection: ClientConnection, head: Head) -> Exchange:
+        return Exchange(self, connection, head)
+
+    def fault(
+        self, connection: ClientConnection, fault: Fault, method: str, target: str
+    ) -> Mapping[str, Any]:
+        now = self.clock()
+        head = Head(method=method, target=target) if method or target else None
+        record = request_record(
+            stage=COMPLETE, audit_id=new_id(), received_at=now, now=now, peer=connection.peer, head=head
+        )
+        record["responseStatus"] = {"code": fault.code, "reason": fault.message}
+        try:
+            self.services.audit.write(record)
+        except Exception:
+            log.exception("a refused request could not be recorded")
+        self.services.metrics.observe("", "", fault.code, 0.0)
+        return status.status(fault.code, fault.message)
+
+
+class Exchange:
+    """From the head of a request to the last byte of its answer."""
+
+    __slots__ = (
+        "_approval",
+        "_connection",
+        "_head",
+        "_passage",
+        "_path",
+        "_subprotocols",
+        "_task",
+        "audit_id",
+        "caller",
+        "done",
+        "peer",
+        "received_at",
+        "request",
+        "standing",
+        "verdict",
+    )
+
+    def __init__(self, path: DataPath, connection: ClientConnection, head: Head) -> None:
+        self._path = path
+        self._connection: ClientConnection | None = connection
+        self._head = head
+        self._task: asyncio.Task[None] | None = None
+        self._passage: Passage | None = None
+        self._approval: Approval | None = None
+        self._subprotocols: tuple[str, ...] = ()
+        self.audit_id = new_id()
+        self.peer = connection.peer
+        self.received_at = path.clock()
+        self.caller: Caller | None = None
+        self.request: Request | None = None
+        self.standing: Standing | None = None
+        self.verdict: Verdict | None = None
+        self.done = False
+
+    # -- seen from the connection
+
+    def start(self) -> None:
+        self._task = self._path.tasks.start(self._run())
+
+    def client_writable(self, writable: bool) -> None:
+        if self._passage is not None:
+            self._passage.client_writable(writable)
+
+    def client_gone(self) -> None:
+        """Nothing is executed any more, unless an approval has been claimed for it: that is carried through."""
+        self._connection = None
+        carry_through = self._approval is not None
+        if self._passage is not None:
+            self._passage.client_gone(carry_through=carry_through)
+        if carry_through:
+            return
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+        self.complete(CLIENT_GONE, reason="the client went away")
+
+    # -- the flow
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except RefusalError as error:
+            self.refuse(error)
+        except BodyError as error:
+            self.refuse(refusal(error.fault.code, error.fault.message, self.request))
+        except UpstreamError as error:
+            self.refuse(refusal(error.code, str(error), self.request))
+        except asyncio.CancelledError:
+            self.complete(CLIENT_GONE, reason="the client went away")
+            raise
+        except Exception as error:
+            log.exception("an exchange failed", extra={"auditID": self.audit_id})
+            reason = f"internal error: {type(error).__name__}"
+            self.refuse(refusal(500, "the gateway failed to handle this request", reason=reason))
+
+    async def _serve(self) -> None:
+        caller = self.caller = await self._authenticate()
+        request = self.request = self._parse()
+        standing = self.standing = self._standing(caller, request)
+        retry_after = self._path.services.limits.admit(standing.run, standing.limits, self._path.loop.time())
+        if retry_after:
+            raise refusal(
+                429, "this run sends more requests than its policy allows", request, retry_after=retry_after
+            )
+        request = self.request = await self._gather(request, standing)
+        verdict = self._judge(request, standing)
+        if verdict.action is Action.HOLD:
+            verdict = await self._hold(request, standing, verdict)
+        if verdict.action is not Action.ALLOW:
+            raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
+        await self._forward(request, standing, verdict)
+
+    async def _authenticate(self) -> Caller:
+        head, authenticator = self._head, self._path.services.authenticator
+        protocols = b",".join(head.subprotocols).decode("latin-1") if head.subprotocols else None
+        token = extract_token(
+            [value.decode("latin-1") for value in head.authorization], protocols, head.upgrade == "websocket"
+        )
+        if not isinstance(token, Token):
+            raise _unauthenticated(token)
+        self._subprotocols = token.subprotocols
+        caller: Caller | Refused | None = authenticator.cached(token.value)
+        if caller is None:
+            await must_wait()
+            caller = await authenticator.authenticate(token.value)
+        if not isinstance(caller, Caller):
+            raise _unauthenticated(caller)
+        return caller
+
+    def _parse(self) -> Request:
+        head = self._head
+        request = parse(head.method, head.target, upgrade=head.upgrade, content_type=head.content_type)
+        if isinstance(request, Unreadable):
+            raise refusal(request.code, request.reason)
+        if head.has_body and head.method in ("GET", "HEAD"):
+            raise refusal(400, f"{head.method} has no body", request)
+        return request
+
+    def _standing(self, caller: Caller, request: Request) -> Standing:
+        if not self._path.services.snapshot.fresh:
+            raise refusal(503, "the policies are not known well enough to decide; try again", request)
+        try:
+            standing = self._path.standings.of(caller)
+        except UnsendableError as error:
+            raise refusal(
+                500, "the identity of your policy cannot be used", request, reason=str(error)
+            ) from error
+        if standing.governed.refusal:
+            verdict = self._judge(request, standing)
+            raise RefusalError(403, status.denied(request, verdict), reason=standing.governed.refusal)
+        return standing
+
+    def _judge(self, request: Request, standing: Standing, approval: Approval | None = None) -> Verdict:
+        verdict = self.verdict = gate.judge(
+            request,
+            standing.caller,
+            standing.policies,
+            approval,
+            self._path.clock(),
+            governed=standing.governed,
+        )
+        return verdict
+
+    async def _gather(self, request: Request, standing: Standing) -> Request:
+        """The request with its body and whatever else `judge` needs. What is denied without a body is denied
+        before its body is asked for."""
+        needs = gate.needs(request, standing.governed)
+        if needs == NO_NEEDS and not self._head.has_body:
+            return request
+        if needs == NO_NEEDS and self._judge(request, standing).action is Action.DENY:
+            return request
+        if self._connection is not None and self._head.has_body:
+            request = replace(request, body=await self._connection.body())
+        await must_wait()
+        try:
+            return await gather(request, needs, self._eyes(standing))
+        except DryRunRefusedError as error:
+            raise self._found_out(request, standing, error.answer) from error
+
+    def _eyes(self, standing: Standing) -> AgentEyes:
+        return AgentEyes(self._path.pool, self._path.services.credential, standing.identity, new_id)
+
+    def _found_out(self, request: Request, standing: Standing, answer: Fetched) -> RefusalError:
+        """The API server's own refusal, found out by a dry run, is the final answer; it may quote objects, so the
+        filter that the request itself would get sees it first."""
+        unknown = replace(request, payload=Payload(undetermined=frozenset({"object", "oldObject"})))
+        verdict = self._judge(unknown, standing)
+        headers, body = [(b"Content-Type", answer.content_type.encode("latin-1"))], answer.body
+        chosen = self._path.services.choose_filter(request, standing.caller, verdict)
+        if chosen is not None:
+            headers = chosen.head(answer.code, headers)
+            body = chosen.data(body) + chosen.end()
+        raw = (dict(headers).get(b"Content-Type", b"application/json"), body)
+        return RefusalError(answer.code, {}, reason="refused by the API server in a dry run", raw=raw)
+
+    async def _hold(self, request: Request, standing: Standing, verdict: Verdict) -> Verdict:
+        policy = next((p for p in standing.governed.policies if p.name == verdict.policy), None)
+        if policy is None:
+            raise refusal(500, "the policy that holds this request is not known", request)
+        await must_wait()
+        decided = await self._path.services.holds.decide(
+            request, standing.caller, verdict, policy, self._eyes(standing)
+        )
+        if isinstance(decided, Answer):
+            raise RefusalError(decided.code, decided.status, headers=decided.headers, reason=verdict.reason)
+        if not isinstance(decided, Spend):
+            raise TypeError(f"holds answered {type(decided).__name__}")
+        self._approval = decided.approval
+        return self._judge(request, standing, decided.approval)
+
+    async def _forward(self, request: Request, standing: Standing, verdict: Verdict) -> None:
+        identity = standing.identity
+        if self._approval is not None:
+            spent = (self._approval.uid, self._approval.name)
+            identity = identity_on_the_wire(standing.governed, standing.caller, spent)
+        if not request.is_read:
+            await must_wait()
+            await self._record_durably(request)
+        plan = Plan(request, self._head, identity, self._subprotocols, standing, verdict, self.audit_id)
+        self._passage = passage = Passage(self._path, self, plan, self._connection)
+        await passage.open()
+
+    # -- answers and records
+
+    def refuse(self, error: RefusalError) -> None:
+        """Answer, unless there is nobody left to answer to; then record."""
+        connection, self._connection = self._connection, None
+        head_only = self._head.method == "HEAD"
+        headers = (*error.headers, ("Audit-Id", self.audit_id))
+        self.complete(error.code, reason=error.reason)
+        if connection is None or connection.is_gone:
+            return
+        if error.raw is not None:
+            lines = [(b"Content-Type", error.raw[0]), (b"Audit-Id", self.audit_id.encode("ascii"))]
+            connection.answer_raw(error.code, error.raw[1], lines, head_only=head_only)
+        else:
+            connection.answer(error.code, error.document, headers, head_only=head_only)
+
+    def record(self, stage: str) -> dict[str, Any]:
+        standing = self.standing
+        identity = standing.governed.identity if standing is not None else None
+        return request_record(
+            stage=stage,
+            audit_id=self.audit_id,
+            received_at=self.received_at,
+            now=self._path.clock(),
+            peer=self.peer,
+            head=self._head,
+            caller=self.caller,
+            request=self.request,
+            verdict=self.verdict,
+            impersonated=identity.username if identity is not None else "",
+        )
+
+    async def _record_durably(self, request: Request) -> None:
+        try:
+            await self._path.services.audit.durable(self.record(RECEIVED))
+        except Exception as error:
+            raise refusal(
+                503,
+                "the audit log cannot take the record of this request, so it was not executed; try again",
+                request,
+                reason=f"audit: {type(error).__name__}",
+            ) from error
+
+    def complete(self, code: int, *, reason: str = "", recorded: bool = False, **more: object) -> None:
+        """The end, once: the last record, the metrics, the spent approval. code 0: the outcome is unknown."""
+        if self.done:
+            return
+        self.done = True
+        services, now = self._path.services, self._path.clock()
+        if not recorded:
+            record = self.record(COMPLETE)
+            record["responseStatus"] = {"code": code, "reason": reason} if reason else {"code": code}
+            record.update(more)
+            try:
+                services.audit.write(record)
+            except Exception:
+                log.exception("the end of a request could not be recorded", extra={"auditID": self.audit_id})
+        verb = self.request.verb if self.request is not None else ""
+        word = self.verdict.action.word if self.verdict is not None else ""
+        services.metrics.observe(verb, word, code, now - self.received_at)
+        if self._approval is not None:
+            self._path.tasks.spawn(services.holds.finish(self._approval, code, self.audit_id))
+
+
+def _unauthenticated(refused: Refused) -> RefusalError:
+    if refused.code == 401:
+        return RefusalError(401, status.unauthorized(refused.public_message), reason=refused.audit_reason)
+    return refusal(refused.code, refused.public_message, reason=refused.audit_reason)

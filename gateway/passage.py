@@ -1,0 +1,379 @@
+"""An allowed request on its way: upstream connection, answer or tunnel, retry, stream limits, expiry, records."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaperone.core.request import Request
+from chaperone.core.verdict import Verdict
+from gateway.http.answers import end_to_end
+from gateway.http.connection import ClientConnection
+from gateway.http.deadlines import NEVER
+from gateway.http.forwarding import UnsendableError, upstream_head
+from gateway.http.framing import Head
+from gateway.http.relay import Outcome, Relay
+from gateway.http.tunnel import Tunnel
+from gateway.http.upgrading import Handshake, Refusal
+from gateway.http.upstream import UpstreamConnection, UpstreamError
+from gateway.record import COMPLETE, STARTED
+from gateway.refusal import RefusalError, refusal
+from gateway.services import Tap
+from gateway.standing import Standing
+from gateway.tasks import must_wait
+
+if TYPE_CHECKING:
+    from gateway.exchange import DataPath, Exchange
+
+EXPIRY_LEEWAY = 0.5
+"""Seconds after the end of a token's life within which its open streams are closed."""
+RETRYABLE = frozenset({"GET", "HEAD"})
+UNAUTHENTICATED = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be sent, decided. identity: the impersonation headers on the wire."""
+
+    request: Request
+    head: Head
+    identity: bytes
+    subprotocols: tuple[str, ...]
+    standing: Standing
+    verdict: Verdict
+    audit_id: str
+
+    @property
+    def is_stream(self) -> bool:
+        return is_long_running(self.request)
+
+
+def is_long_running(request: Request) -> bool:
+    """Has no limit on its time: watches, followed logs, and all that admission calls CONNECT."""
+    if request.verb in ("watch", "proxy") or request.upgrade or request.is_connect:
+        return True
+    return request.full_resource == "pods/log" and (request.parameter("follow") or "0").lower() not in (
+        "0",
+        "false",
+    )
+
+
+class Passage:
+    """One forwarded request. Ends in exactly one `Exchange.complete`, by way of `refuse` when there is no answer."""
+
+    __slots__ = (
+        "_client",
+        "_exchange",
+        "_expiry",
+        "_path",
+        "_plan",
+        "_reason",
+        "_receiver",
+        "_recorded",
+        "_retried",
+        "_sent",
+        "_stream_open",
+        "_tap",
+        "_task",
+        "_tunnel",
+        "_used_token",
+    )
+
+    def __init__(
+        self, path: DataPath, exchange: Exchange, plan: Plan, client: ClientConnection | None
+    ) -> None:
+        self._path = path
+        self._exchange = exchange
+        self._plan = plan
+        self._client = client
+        self._receiver: Relay | Handshake | None = None
+        self._tunnel: Tunnel | None = None
+        self._tap: Tap | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._reason = ""
+        self._used_token = ""
+        self._retried = False
+        self._recorded = False
+        self._sent = False
+        self._stream_open = False
+
+    # -- sending
+
+    async def open(self) -> None:
+        """Send the request. Raises RefusalError or UpstreamError while nothing has been sent."""
+        plan = self._plan
+        data = self._bytes()
+        if plan.is_stream:
+            self._open_stream()
+        try:
+            if plan.request.upgrade:
+                await must_wait()
+                self._tap = await self._open_tap()
+            upstream = self._path.pool.take()
+            if upstream is None:
+                await must_wait()
+                upstream = await self._path.pool.connect()
+        except BaseException:
+            self._close_stream()
+            raise
+        self._send(upstream, data)
+
+    def _bytes(self) -> bytes:
+        plan = self._plan
+        try:
+            self._used_token = self._path.services.credential.token()
+        except Exception as error:
+            raise refusal(
+                503,
+                "the gateway has no valid credential for the API server at this moment; try again",
+                plan.request,
+                reason=f"credential: {type(error).__name__}",
+            ) from error
+        try:
+            return (
+                upstream_head(
+                    plan.request,
+                    plan.head,
+                    host=self._path.pool.settings.host_header,
+                    identity=plan.identity,
+                    token=self._used_token,
+                    audit_id=plan.audit_id,
+                    subprotocols=plan.subprotocols,
+                )
+                + plan.request.body
+            )
+        except UnsendableError as error:
+            raise refusal(
+                500, "the request cannot be forwarded safely", plan.request, reason=str(error)
+            ) from error
+
+    async def _open_tap(self) -> Tap | None:
+        plan = self._plan
+        try:
+            return await self._path.services.open_tap(
+                plan.request, plan.standing.caller, plan.verdict, plan.audit_id
+            )
+        except Exception as error:
+            raise refusal(
+                503,
+                "policy requires this stream to be recorded, and the recording could not be opened",
+                plan.request,
+                reason=f"recording: {type(error).__name__}",
+            ) from error
+
+    def _send(self, upstream: UpstreamConnection, data: bytes) -> None:
+        request, pool = self._plan.request, self._path.pool
+        self._receiver = receiver = self._make_receiver()
+        receiver.source(upstream)
+        deadline = NEVER
+        if not self._plan.is_stream or request.upgrade:
+            deadline = pool.deadlines.now() + pool.settings.first_byte_seconds
+        self._sent = True
+        try:
+            upstream.ask(
+                data, receiver, deadline, no_body=request.method == "HEAD", upgrade=bool(request.upgrade)
+            )
+        except UpstreamError as error:
+            receiver.lost(error)
+
+    def _make_receiver(self) -> Relay | Handshake:
+        plan = self._plan
+        if plan.request.upgrade:
+            return Handshake(
+                plan.request.upgrade, accepted=self._upgraded, refused=self._not_upgraded, failed=self._failed
+            )
+        chosen = self._path.services.choose_filter(plan.request, plan.standing.caller, plan.verdict)
+        return Relay(
+            self._client, self._ended, chosen, head_only=plan.request.method == "HEAD", admit=self._admit
+        )
+
+    # -- an ordinary answer
+
+    def _admit(self, code: int) -> None:
+        """Upstream has answered; nothing of it has reached the client. A read is recorded now or not answered."""
+        plan = self._plan
+        self._check_credential(code)
+        if not plan.request.is_read and not plan.is_stream:
+            return
+        record = self._exchange.record(STARTED if plan.is_stream else COMPLETE)
+        record["responseStatus"] = {"code": code}
+        try:
+            self._path.services.audit.write(record)
+        except Exception as error:
+            raise UpstreamError(
+                "the audit log cannot take the record of this request, so its answer is withheld", code=503
+            ) from error
+        self._recorded = not plan.is_stream
+
+    def _check_credential(self, code: int) -> None:
+        """A 401 is about the gateway's own credential, unless it comes from what lies behind a proxy subresource."""
+        if code != UNAUTHENTICATED or self._plan.request.verb == "proxy":
+            return
+        if self._plan.request.subresource == "proxy":
+            return
+        self._path.services.credential.reject(self._used_token)
+        raise UpstreamError("the API server did not accept the gateway's own credential; try again", code=503)
+
+    def _ended(self, outcome: Outcome) -> None:
+        error = outcome.error
+        if error is not None and not outcome.answered:
+            self._failed(error)
+            return
+        relay = self._receiver
+        sent = relay.bytes_sent if isinstance(relay, Relay) else 0
+        reason = self._reason or (str(error) if error is not None else "")
+        self._complete(outcome.code, reason=reason, recorded=self._recorded and not reason, bytesSent=sent)
+
+    def _failed(self, error: UpstreamError) -> None:
+        if error.untouched and self._may_retry():
+            self._retried = True
+            self._task = self._path.tasks.start(self._again())
+            return
+        self._close_stream()
+        self._close_tap(str(error))
+        self._exchange.refuse(refusal(error.code, str(error), self._plan.request))
+
+    def _may_retry(self) -> bool:
+        request = self._plan.request
+        return (
+            not self._retried
+            and self._client is not None
+            and request.method in RETRYABLE
+            and not request.upgrade
+            and request.is_read
+        )
+
+    async def _again(self) -> None:
+        """Once more, on a new connection: the idle one had died before it was asked."""
+        try:
+            data = self._bytes()
+            await must_wait()
+            self._send(await self._path.pool.connect(), data)
+        except UpstreamError as error:
+            self._failed(error)
+        except RefusalError as error:
+            self._close_stream()
+            self._exchange.refuse(error)
+
+    # -- an upgraded connection
+
+    def _upgraded(self, upstream: UpstreamConnection, early: bytes) -> None:
+        client = self._client
+        try:
+            self._admit(upstream.code)
+        except UpstreamError as error:
+            upstream.abort()
+            self._failed(error)
+            return
+        if client is None or client.is_gone:
+            upstream.abort()
+            return
+        relay = Relay(client, _no_outcome)
+        self._receiver = None
+        self._tunnel = tunnel = Tunnel(client, upstream, relay, self._tunnel_ended, self._tap)
+        tunnel.open(early)
+
+    def _tunnel_ended(self, reason: str) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        counted = {"bytesSent": tunnel.bytes_sent, "bytesReceived": tunnel.bytes_received} if tunnel else {}
+        more = self._close_tap(self._reason or reason)
+        self._complete(101, reason=self._reason or reason, recorded=False, **counted, **more)
+
+    def _not_upgraded(self, refused: Refusal) -> None:
+        """Upstream did not switch: its error is passed on, bounded, and never as a stream."""
+        self._close_tap("the API server refused the upgrade")
+        try:
+            self._check_credential(refused.code)
+            if refused.code < 400:
+                raise UpstreamError(f"the API server answered the upgrade with {refused.code}")
+        except UpstreamError as error:
+            self._failed(error)
+            return
+        chosen = self._path.services.choose_filter(
+            self._plan.request, self._plan.standing.caller, self._plan.verdict
+        )
+        headers, body = end_to_end(refused.headers), refused.body
+        if chosen is not None:
+            headers = chosen.head(refused.code, headers)
+            body = chosen.data(body) + chosen.end()
+        client, self._client = self._client, None
+        self._complete(refused.code, reason="the API server refused the upgrade", recorded=False)
+        if client is not None and not client.is_gone:
+            client.answer_raw(refused.code, body, headers)
+
+    def _close_tap(self, reason: str) -> dict[str, object]:
+        tap, self._tap = self._tap, None
+        return dict(tap.ended(reason)) if tap is not None else {}
+
+    # -- streams are counted, and end with their token
+
+    def _open_stream(self) -> None:
+        standing, limits = self._plan.standing, self._path.services.limits
+        if not limits.may_open(standing.run, standing.limits):
+            raise refusal(
+                429,
+                "this run has as many streams open as its policy allows; close one",
+                self._plan.request,
+                retry_after=5,
+            )
+        limits.opened(standing.run, self)
+        self._stream_open = True
+        self._path.services.metrics.streams(limits.open_streams)
+        if standing.caller.expires_at:
+            left = standing.caller.expires_at + EXPIRY_LEEWAY - self._path.clock()
+            self._expiry = self._path.loop.call_later(max(0.0, left), self.close, "the token has expired")
+
+    def _close_stream(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._stream_open:
+            self._stream_open = False
+            limits = self._path.services.limits
+            limits.closed(self._plan.standing.run, self)
+            self._path.services.metrics.streams(limits.open_streams)
+
+    def close(self, reason: str) -> None:
+        """End a stream now, for this reason: the token has expired, the run was terminated."""
+        self._reason = reason
+        if self._tunnel is not None:
+            self._tunnel.close(reason)
+            return
+        if isinstance(self._receiver, Relay):
+            self._receiver.end_at_border()
+        if self._stream_open and self._client is not None:
+            self._client.abort()
+
+    def end_soon(self) -> None:
+        """The gateway is stopping: a watch ends at its next border, a tunnel when its time is up."""
+        if isinstance(self._receiver, Relay):
+            self._reason = "the gateway is stopping"
+            self._receiver.end_at_border()
+
+    # -- seen from the exchange
+
+    def client_writable(self, writable: bool) -> None:
+        if self._receiver is not None:
+            self._receiver.client_writable(writable)
+
+    def client_gone(self, *, carry_through: bool) -> None:
+        """carry_through: an approval was claimed for this request, so it runs to its end."""
+        self._client = None
+        if self._task is not None:
+            self._task.cancel()
+        if self._receiver is not None:
+            self._receiver.client_gone(carry_through=carry_through)
+        if not carry_through or self._plan.request.upgrade:
+            self._close_stream()
+            self._close_tap("the client went away")
+            self._exchange.complete(0 if carry_through else 499, reason="the client went away")
+
+    def _complete(self, code: int, *, reason: str, recorded: bool, **more: object) -> None:
+        self._close_stream()
+        self._exchange.complete(code, reason=reason, recorded=recorded, **more)
+
+
+def _no_outcome(_outcome: Outcome) -> None:
+    """The tunnel itself tells how it ends."""
