@@ -1,0 +1,59 @@
+"""The Flask application under gunicorn's threads, with our own TLS context. One process: the work is
+small, the cache of policies is shared, and a thread answers while another waits for the API server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from chaperone.settings.webhook import WebhookSettings
+from webhook.tls import Certificates
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Runs until SIGTERM or SIGINT, then lets running reviews end. build: makes the application inside the
+    worker, so that threads and connections are never shared across a fork."""
+
+    def __init__(self, settings: WebhookSettings, build: Callable[[], Flask]) -> None:
+        self._settings = settings
+        self._build = build
+        self._certificates = Certificates(settings.listen)
+        self._certificates.context()  # a certificate that cannot be used ends the program here, with its reason
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self.options().items():
+            self.cfg.set(name, value)
+
+    def options(self) -> dict[str, Any]:
+        """gunicorn's settings. The access log stays off: it would repeat what the API server's audit log
+        says."""
+        settings, listen = self._settings, self._settings.listen
+        return {
+            "bind": f"[{listen.address}]:{listen.port}"
+            if ":" in listen.address
+            else f"{listen.address}:{listen.port}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": settings.threads,
+            "keepalive": 75,
+            "graceful_timeout": max(1, int(settings.drain)),
+            "certfile": str(listen.certificate),
+            "keyfile": str(listen.key),
+            "ssl_context": self._ssl_context,
+            "accesslog": None,
+            "loglevel": settings.log_level,
+            "limit_request_line": 512,
+            "limit_request_fields": 50,
+            "forwarded_allow_ips": "",
+        }
+
+    def load(self) -> Flask:
+        return self._build()
+
+    def _ssl_context(self, _config: object, _default: object) -> ssl.SSLContext:
+        return self._certificates.context()
