@@ -179,9 +179,16 @@ class Api:
                 raise
 
     def server_version(self) -> tuple[int, int]:
-        """(major, minor) of the API server."""
+        """(major, minor) of the API server. Raises UnreachableError when it does not say."""
         version = self.get("/version")
-        return _leading_number(version.get("major")), _leading_number(version.get("minor"))
+        words = f"v{version.get('major')}.{version.get('minor')}"
+        for text in (
+            words,
+            str(version.get("gitVersion")),
+        ):  # a server that was built by hand has only the latter
+            if found := re.match(r"v(\d+)\.(\d+)", text):
+                return int(found[1]), int(found[2])
+        raise UnreachableError("the API server does not say which version of Kubernetes it is")
 
     def watch(self, path: str, resource_version: str, seconds: int = WATCH_SECONDS) -> Iterator[WatchEvent]:
         """Events after resource_version, until the server ends the watch (it is asked to after `seconds`)."""
@@ -374,12 +381,6 @@ def _refusal(request: str, code: int, content: bytes) -> RefusedError:
     if not isinstance(answer, dict):
         return RefusedError(request, code, "", "the answer is not a Status object")
     return RefusedError(request, code, str(answer.get("reason") or ""), str(answer.get("message") or ""))
-
-
-def _leading_number(text: object) -> int:
-    """Providers append to the minor version: "28+", "30-gke.1"."""
-    found = re.match(r"\d+", str(text or ""))
-    return int(found[0]) if found else 0
 
 
 def _relax(api_client: Any) -> None:

@@ -150,12 +150,26 @@ def test_a_redirect_is_not_followed(api: Api, script: Script) -> None:
         api.get("/x")
 
 
-@pytest.mark.parametrize(("minor", "expected"), [("20", (1, 20)), ("28+", (1, 28)), ("30-gke.1", (1, 30))])
-def test_server_versions_of_providers(
-    api: Api, script: Script, minor: str, expected: tuple[int, int]
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ({"major": "1", "minor": "20"}, (1, 20)),
+        ({"major": "1", "minor": "28+"}, (1, 28)),
+        ({"major": "1", "minor": "30-gke.1"}, (1, 30)),
+        ({"major": "", "minor": "", "gitVersion": "v1.20.2"}, (1, 20)),
+    ],
+)
+def test_versions_as_servers_tell_them(
+    api: Api, script: Script, version: dict[str, str], expected: tuple[int, int]
 ) -> None:
-    script.answers["GET /version"] = [(200, json.dumps({"major": "1", "minor": minor}).encode())]
+    script.answers["GET /version"] = [(200, json.dumps(version).encode())]
     assert api.server_version() == expected
+
+
+def test_a_server_without_a_version_is_not_guessed_at(api: Api, script: Script) -> None:
+    script.answers["GET /version"] = [(200, b'{"kind":"Odd"}')]
+    with pytest.raises(UnreachableError, match="version"):
+        api.server_version()
 
 
 def test_a_server_that_is_not_there_is_said_so(tmp_path: Path) -> None:
