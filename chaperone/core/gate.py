@@ -16,15 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaperone.core import risk as catalogue
 from chaperone.core.approval import Approval, Phase
 from chaperone.core.identity import Caller, Identity
 from chaperone.core.legible import visible
-from chaperone.core.policy import BrokenPolicy, Capabilities, Policy, PolicySet, Question
+from chaperone.core.policy import BrokenPolicy, Capabilities, Policy, PolicySet, Question, RuleMatch
 from chaperone.core.request import Origin, Request
 from chaperone.core.risk import UNLIFTABLE_ROWS
-from chaperone.core.verdict import Action, Finding, Mode, Risk, RiskLevel, Verdict
+from chaperone.core.verdict import Action, Finding, Mode, Risk, Verdict
 
 RESOURCE_VERBS = frozenset(
     {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
@@ -58,14 +59,21 @@ class Needs:
     result: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What one policy says. rule: as in Verdict. why: what stands behind it, "" for an Allow. Mode is not applied."""
+class Ruling(NamedTuple):
+    """What one policy says; its mode is not applied. match None: the default for the risk level. why: what makes it
+    stricter than both; "" when nothing does. (A tuple, because there is one for each policy and request.)"""
 
-    policy: Policy
     action: Action
-    rule: str
+    policy: Policy
+    match: RuleMatch | None = None
     why: str = ""
+
+    @property
+    def rule(self) -> str:
+        """As in Verdict."""
+        if self.match:
+            return self.match.name
+        return "" if self.why else BY_DEFAULT
 
 
 # Who governs
@@ -159,7 +167,7 @@ def judge(
         return _refused(request, governed, risk, refusal)
     question = Question(request, caller)
     ban = _ban(risk)
-    rulings = [_ruling(policy, question, risk, ban, policies.capabilities) for policy in governed.policies]
+    rulings = _rulings(governed, question, risk, ban, policies.capabilities)
     return _verdict(_Case(request, caller, risk, governed, approval, now), rulings, banned=bool(ban))
 
 
@@ -241,26 +249,40 @@ def _spent(case: _Case, ruling: Ruling, approval: Approval) -> Verdict:
 
 def _strictest(rulings: list[Ruling]) -> Ruling:
     """Of equal Holds the one that asks for most people, then the first by name (rulings are in that order)."""
-    return max(rulings, key=_strictness) if len(rulings) > 1 else rulings[0]
-
-
-def _strictness(ruling: Ruling) -> tuple[Action, int]:
-    return ruling.action, ruling.policy.approval.required if ruling.action is Action.HOLD else 0
+    strictest = rulings[0]
+    for ruling in rulings:
+        if ruling[0] > strictest[0] or (
+            ruling[0] is strictest[0] is Action.HOLD
+            and ruling.policy.approval.required > strictest.policy.approval.required
+        ):
+            strictest = ruling
+    return strictest
 
 
 # One policy
 
 
-def _ruling(policy: Policy, question: Question, risk: Risk, ban: str, capabilities: Capabilities) -> Ruling:
+def _rulings(
+    governed: Governance, question: Question, risk: Risk, ban: str, capabilities: Capabilities
+) -> list[Ruling]:
     if ban:
-        return Ruling(policy, Action.DENY, "", ban)
-    ruling = _by_rule(policy, question) or _by_default(policy, risk)
-    if ruling.action is not Action.DENY:
-        for check in _CANNOT_YET:
-            why = check(question.request, policy, capabilities)
-            if why:
-                return Ruling(policy, Action.DENY, ruling.rule, why)
-    return ruling
+        return [Ruling(Action.DENY, policy, why=ban) for policy in governed.policies]
+    request, level = question.request, risk.level
+    checks = [check for concerns, check in _CANNOT_YET if concerns(request, capabilities)]
+    rulings = []
+    for policy in governed.policies:
+        match = policy.first_match(request, question.caller, question)
+        action = policy.defaults.get(level, Action.DENY) if match is None else match.action
+        why = next((why for check in checks if (why := check(policy))), "") if checks else ""
+        rulings.append(
+            Ruling(action, policy, match, why) if not why else _stricter(action, policy, match, why)
+        )
+    return rulings
+
+
+def _stricter(action: Action, policy: Policy, match: RuleMatch | None, why: str) -> Ruling:
+    """A Deny stands on its own reasons."""
+    return Ruling(Action.DENY, policy, match, "" if action is Action.DENY else why)
 
 
 def _ban(risk: Risk) -> str:
@@ -271,21 +293,15 @@ def _ban(risk: Risk) -> str:
     return f"no policy can allow this: {_told(rows)}" if rows else ""
 
 
-def _by_rule(policy: Policy, question: Question) -> Ruling | None:
-    match = policy.first_match(question.request, question.caller, question)
+def _why(ruling: Ruling, risk: Risk) -> str:
+    match = ruling.match
+    if ruling.why:
+        return ruling.why
     if match is None:
-        return None
+        return f"the risk is {risk.level.word}: {_told(risk.findings)}"
     if match.error:
-        why = f"its expression could not be evaluated, because {match.error}"
-        return Ruling(policy, Action.DENY, match.name, why)
-    return Ruling(policy, match.action, match.name, match.message)
-
-
-def _by_default(policy: Policy, risk: Risk) -> Ruling:
-    level = risk.level
-    action = policy.defaults.get(level, Action.ALLOW if level is RiskLevel.NONE else Action.DENY)
-    why = "" if action is Action.ALLOW else f"the risk is {level.word}: {_told(risk.findings)}"
-    return Ruling(policy, action, BY_DEFAULT, why)
+        return f"its expression could not be evaluated, because {match.error}"
+    return match.message
 
 
 def _told(findings: Iterable[Finding]) -> str:
@@ -295,10 +311,12 @@ def _told(findings: Iterable[Finding]) -> str:
 # What this version cannot enforce yet
 
 
-def _unrecordable(request: Request, policy: Policy, capabilities: Capabilities) -> str:
-    if capabilities.recording or policy.recording_streams != "Required":
-        return ""
-    if not request.is_connect or request.full_resource not in STREAMS:
+def _streams(request: Request, capabilities: Capabilities) -> bool:
+    return request.is_connect and request.full_resource in STREAMS and not capabilities.recording
+
+
+def _unrecordable(policy: Policy) -> str:
+    if policy.recording_streams != "Required":
         return ""
     return (
         "recording is required and this version of the gateway has no recorder; a person can set "
@@ -306,12 +324,16 @@ def _unrecordable(request: Request, policy: Policy, capabilities: Capabilities) 
     )
 
 
-def _unmaskable(request: Request, policy: Policy, capabilities: Capabilities) -> str:
+def _shows_secrets(request: Request, capabilities: Capabilities) -> bool:
     """A stored secret comes back in the answer to every verb but create (to a delete: where a finalizer keeps it, or
     as the list of what a deletecollection removed)."""
-    if capabilities.masking or policy.masking_profile == "Off":
-        return ""
-    if request.group or request.resource != "secrets" or request.verb == "create":
+    if request.resource != "secrets" or request.group or capabilities.masking:
+        return False
+    return request.verb != "create"
+
+
+def _unmaskable(policy: Policy) -> str:
+    if policy.masking_profile == "Off":
         return ""
     return (
         "masking is on and this version of the gateway cannot mask yet; a person can set "
@@ -319,7 +341,10 @@ def _unmaskable(request: Request, policy: Policy, capabilities: Capabilities) ->
     )
 
 
-_CANNOT_YET: tuple[Callable[[Request, Policy, Capabilities], str], ...] = (_unrecordable, _unmaskable)
+_CANNOT_YET: tuple[tuple[Callable[[Request, Capabilities], bool], Callable[[Policy], str]], ...] = (
+    (_streams, _unrecordable),
+    (_shows_secrets, _unmaskable),
+)
 
 
 # Spending an approval
@@ -372,14 +397,12 @@ def _reason(ruling: Ruling, case: _Case) -> str:
     if ruling.action is Action.ALLOW:
         return ""
     policy = ruling.policy
-    by = f'policy "{policy.name}"' + (
-        f', rule "{ruling.rule}"' if ruling.rule not in ("", BY_DEFAULT) else ""
-    )
-    why = f": {ruling.why}" if ruling.why else ""
+    by = f'policy "{policy.name}"' + (f', rule "{ruling.match.name}"' if ruling.match else "")
+    because = f": {why}" if (why := _why(ruling, case.risk)) else ""
     if ruling.action is Action.DENY:
-        return f"{describe(case.request)} is denied by {by}{why}"
+        return f"{describe(case.request)} is denied by {by}{because}"
     people = "one person" if policy.approval.required == 1 else f"{policy.approval.required} people"
-    return f"{describe(case.request)} needs the approval of {people} under {by}{why}"
+    return f"{describe(case.request)} needs the approval of {people} under {by}{because}"
 
 
 def _monitored(ruling: Ruling, case: _Case) -> str:

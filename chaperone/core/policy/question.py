@@ -38,7 +38,9 @@ _CALLER_FACTS_SENT_ALONG = ("run", "agent", "subject")
 
 Meaning = tuple[str, str, str]
 """Verb, resource, subresource."""
-Key = tuple[str, str, str, str, "View", bool]
+Kind = tuple[str, str, str, str, "View", bool]
+"""Verb, group, resource, subresource, view, and whether it may create: all that a rule's verbs, apiGroups and
+resources are compared with."""
 
 
 class View(Enum):
@@ -69,10 +71,10 @@ class Question:
     """A request and its caller, prepared once and put to any number of policies.
 
     namespace: of the object; a Namespace is in itself. name: "" when it is not known or there are many.
-    key: everything that a rule's verbs, apiGroups and resources are compared with.
+    key: kind and namespace, all that a rule is compared with but the name and the facts of its expression.
     """
 
-    __slots__ = ("_facts", "caller", "key", "name", "namespace", "request", "view")
+    __slots__ = ("_facts", "caller", "key", "kind", "name", "namespace", "request", "view")
 
     def __init__(self, request: Request, caller: Caller) -> None:
         self.request = request
@@ -82,7 +84,7 @@ class Question:
         self.namespace = request.namespace
         if not self.namespace and request.resource == "namespaces" and not request.group:
             self.namespace = self.name
-        self.key: Key = (
+        self.kind: Kind = (
             request.verb,
             request.group,
             request.resource,
@@ -90,6 +92,7 @@ class Question:
             self.view,
             _may_create(request),
         )
+        self.key = (self.kind, self.namespace)
         self._facts: dict[str, object] | None = None
 
     @property
@@ -153,9 +156,9 @@ def _may_create(request: Request) -> bool:
 # What a request may amount to
 
 
-def strict_meanings(key: Key, *, connect: bool) -> tuple[Meaning, ...]:
+def strict_meanings(kind: Kind, *, connect: bool) -> tuple[Meaning, ...]:
     """All that a request counts as for rules that hold or deny."""
-    verb, group, resource, subresource, view, may_create = key
+    verb, group, resource, subresource, view, may_create = kind
     found = [
         (meant, resource, subresource)
         for meant in _strict_verbs(verb, view, connect=connect, creates=may_create)
@@ -189,9 +192,9 @@ def _pod_meanings(verb: str, subresource: str) -> list[Meaning]:
     return []
 
 
-def allowing_verbs(key: Key, *, connect: bool) -> tuple[tuple[str, ...], bool]:
+def allowing_verbs(kind: Kind, *, connect: bool) -> tuple[tuple[str, ...], bool]:
     """The verbs that an Allow rule is compared with, and whether it has to name all of them or any."""
-    verb, view = key[0], key[4]
+    verb, view = kind[0], kind[4]
     if connect:
         return ("create",), True
     if view is View.GATEWAY:
