@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from chaperone.core.approval import Approval, Phase
+from chaperone.core.approval import TERMINAL, Approval, Phase
 
 NEVER = float("inf")
 
@@ -23,9 +23,6 @@ class Due(Enum):
     DELETE = "delete"
 
 
-ENDED = frozenset({Phase.DENIED, Phase.EXPIRED, Phase.CANCELLED, Phase.EXECUTED, Phase.FAILED, Phase.UNKNOWN})
-
-
 def deadline(approval: Approval, retention: float) -> float:
     """The Unix time at which something is due. retention: seconds, 0 keeps ended approvals for ever.
 
@@ -35,7 +32,7 @@ def deadline(approval: Approval, retention: float) -> float:
         return approval.expires_at or NEVER
     if approval.phase is Phase.APPROVED:
         return approval.use_before or NEVER
-    if approval.phase in ENDED and retention and approval.created_at:
+    if approval.phase in TERMINAL and retention and approval.created_at:
         return max(approval.created_at, approval.expires_at) + retention
     return NEVER
 
@@ -43,7 +40,7 @@ def deadline(approval: Approval, retention: float) -> float:
 def due(approval: Approval, now: float, retention: float) -> Due:
     if now < deadline(approval, retention):
         return Due.NOTHING
-    return Due.DELETE if approval.phase in ENDED else Due.EXPIRE
+    return Due.DELETE if approval.phase in TERMINAL else Due.EXPIRE
 
 
 def expiry(approval: Approval) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaperone.core.approval import Approval, Phase
-from controller.lifetimes import ENDED, NEVER, Agenda, Due, deadline, due, expiry
+from chaperone.core.approval import TERMINAL, Approval, Phase
+from controller.lifetimes import NEVER, Agenda, Due, deadline, due, expiry
 from tests.controller.objects import approval
 
 DAY = 86_400.0
@@ -31,12 +31,12 @@ def test_what_is_due(case: Approval, now: float, expected: Due) -> None:
 
 
 def test_retention_zero_keeps_ended_approvals_for_ever() -> None:
-    for phase in ENDED:
+    for phase in TERMINAL:
         assert deadline(approval(phase, created_at=1.0, expires_at=2.0), 0) == NEVER
 
 
 def test_every_phase_is_either_ended_or_known() -> None:
-    assert {*Phase} - ENDED == {Phase.PENDING, Phase.APPROVED, Phase.EXECUTING}
+    assert {*Phase} - TERMINAL == {Phase.PENDING, Phase.APPROVED, Phase.EXECUTING}
 
 
 def test_expiry_is_a_compare_and_swap() -> None:

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from chaperone.kube.errors import UnreachableError
-from chaperone.kube.official import AGENT_POLICIES, CLUSTER_ROLES, NAMESPACES, ROLES, VALIDATING_WEBHOOKS
-from chaperone.settings.controller import ControllerSettings, ManagedSettings
+from chaperone.kube.official import (
+    AGENT_POLICIES,
+    APPROVAL_REQUESTS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLES,
+    VALIDATING_WEBHOOKS,
+)
+from chaperone.settings.controller import ControllerSettings, ManagedSettings, RetentionSettings
 from controller.reconciliation import Reconciler
 from tests.controller.fakes import FakeCluster
-from tests.controller.objects import policy_object
+from tests.controller.objects import approval_object, policy_object
 
 VIEW = {"roleRef": {"kind": "ClusterRole", "name": "view"}, "namespaces": ["dev"]}
 GUARD = VALIDATING_WEBHOOKS.path("chaperone-agent-guard")
@@ -192,3 +199,73 @@ def test_without_an_api_server_the_pass_says_so() -> None:
     cluster.away = True
     with pytest.raises(UnreachableError):
         resync(cluster)
+
+
+# Approvals: the clock of `resync` says 1000
+
+
+def phase_after(cluster: FakeCluster, name: str = "req-1") -> str | None:
+    obj = cluster.objects.get(APPROVAL_REQUESTS.path(name))
+    return obj["status"]["phase"] if obj else None
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "after"),
+    [
+        ("Pending", {}, "Expired"),
+        ("Approved", {"useBefore": "1970-01-01T00:16:39Z"}, "Expired"),
+        ("Approved", {"useBefore": "1970-01-01T00:16:41Z"}, "Approved"),
+        ("Executing", {"useBefore": "1970-01-01T00:00:01Z"}, "Executing"),
+        ("Denied", {}, "Denied"),
+    ],
+)
+def test_approvals_end_by_the_clock(phase: str, status: dict[str, Any], after: str) -> None:
+    cluster = cluster_with()
+    cluster.put(APPROVAL_REQUESTS.path("req-1"), approval_object(phase, **status))
+    resync(cluster)
+    assert phase_after(cluster) == after
+
+
+def test_ended_approvals_go_after_their_time() -> None:
+    cluster = cluster_with()
+    for phase in ("Executed", "Pending"):
+        cluster.put(APPROVAL_REQUESTS.path(phase.lower()), approval_object(phase, phase.lower()))
+    resync(cluster, ControllerSettings(retention=RetentionSettings(approvals=100.0)))
+    assert phase_after(cluster, "executed") is None
+    assert phase_after(cluster, "pending") == "Expired"
+
+
+def test_an_approval_that_was_just_claimed_is_not_expired_over_it() -> None:
+    """The gateway claims between our list and our patch: the compare-and-swap loses, nothing is
+    overwritten."""
+    cluster = cluster_with()
+    path = APPROVAL_REQUESTS.path("req-1")
+    cluster.put(path, approval_object("Approved", useBefore="1970-01-01T00:00:01Z"))
+
+    def claim_first(verb: str, where: str) -> str:
+        if verb == "patch" and where.startswith(path):
+            cluster.refuse = lambda _verb, _path: ""
+            cluster.put(path, approval_object("Executing"))
+        return ""
+
+    cluster.refuse = claim_first
+    resync(cluster)
+    assert phase_after(cluster) == "Executing"
+
+
+def test_an_approval_that_cannot_be_read_is_left_alone_and_stops_nobody() -> None:
+    cluster = cluster_with()
+    cluster.put(APPROVAL_REQUESTS.path("odd"), {**approval_object("Pending", "odd"), "spec": {}})
+    cluster.put(APPROVAL_REQUESTS.path("req-1"), approval_object("Pending"))
+    resync(cluster)
+    assert phase_after(cluster, "odd") == "Pending"
+    assert phase_after(cluster) == "Expired"
+
+
+def test_a_deadline_that_passed_looks_at_the_live_object() -> None:
+    cluster = cluster_with()
+    cluster.put(APPROVAL_REQUESTS.path("req-1"), approval_object("Pending"))
+    reconciler = Reconciler(cluster, ControllerSettings(), lambda: 1000.0)
+    reconciler.look_at("req-1")
+    reconciler.look_at("gone")
+    assert phase_after(cluster) == "Expired"
