@@ -57,11 +57,11 @@ def approval(phase: Phase, **fields: Any) -> Approval:
 
 
 def approval_object(phase: str, name: str = "req-1", **status: Any) -> dict[str, Any]:
-    """An ApprovalRequest as the cluster holds it: made at 0, expires at 500 (Unix seconds)."""
+    """An ApprovalRequest as the cluster holds it: made at 1, expires at 500 (Unix seconds)."""
     return {
         "apiVersion": "chaperone.dev/v1alpha1",
         "kind": "ApprovalRequest",
-        "metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": "1970-01-01T00:00:00Z"},
+        "metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": "1970-01-01T00:00:01Z"},
         "spec": {
             "requester": {"username": "agent-1"},
             "digest": "sha256:" + "0" * 64,
