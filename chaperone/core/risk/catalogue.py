@@ -17,6 +17,7 @@ from chaperone.core.risk import destruction, guard, medium, patches, pods, right
 from chaperone.core.risk.changes import CREATES
 from chaperone.core.risk.podspec import POD_SPEC_PATHS
 from chaperone.core.risk.row import (
+    ANY_VERB,
     CUSTOM,
     NO,
     NON_RESOURCE,
@@ -76,9 +77,6 @@ PLAIN_GROUPS = frozenset(
 )
 """Groups whose kinds hold no pod template beyond the known workloads; a kind of any other group may embed one."""
 
-APPLY = "apply"
-"""Stands for the verb patch where the patch may create its object: rows about creating then apply as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -100,20 +98,23 @@ class Candidate:
 
 def candidates(request: Request) -> tuple[Candidate, ...]:
     """The rows that can match this request, in the order of their ids."""
-    verb = request.verb
-    if verb == "patch" and patches.may_create(request):
-        verb = APPLY
     if not request.is_resource:
-        return _candidates(verb, request.origin, None)
-    return _candidates(verb, request.origin, (request.group, request.resource, request.subresource))
+        return _candidates(request.verb, request.origin, None, applies=False)
+    applies = request.verb == "patch" and patches.may_create(request)
+    kind = (request.group, request.resource, request.subresource)
+    return _candidates(request.verb, request.origin, kind, applies=applies)
 
 
-@lru_cache(maxsize=4096)
-def _candidates(verb: str, origin: Origin, kind: tuple[str, str, str] | None) -> tuple[Candidate, ...]:
+@lru_cache(maxsize=1024)
+def _candidates(
+    verb: str, origin: Origin, kind: tuple[str, str, str] | None, *, applies: bool
+) -> tuple[Candidate, ...]:
+    """applies: a patch that may create its object, unless it is of a subresource: rows about creating count too."""
+    creatable = applies and kind is not None and not kind[2]
     clauses: dict[str, list[tuple[Condition, ...]]] = defaultdict(list)
     for target in _targets(kind):
         for row, clause in _INDEX.get(target, ()):
-            conditions = _under_verb(clause, verb, creatable=kind is not None and not kind[2])
+            conditions = _under_verb(clause, verb, creatable=creatable)
             if conditions is not None and origin in row.seen_by:
                 clauses[row.id].append(conditions)
     rows = (ROWS_BY_ID[row_id] for row_id in sorted(clauses))
@@ -128,7 +129,8 @@ def _targets(kind: tuple[str, str, str] | None) -> Iterator[Target]:
         yield NON_RESOURCE
         return
     group, resource, subresource = kind
-    yield group, f"{resource}/{subresource}" if subresource else resource
+    if "*" not in group + resource + subresource:  # a client must not name a pattern
+        yield group, f"{resource}/{subresource}" if subresource else resource
     yield "*", f"*/{subresource}" if subresource else "*"
     yield "*", "*/*"
     yield group, "*/*"
@@ -140,10 +142,9 @@ def _targets(kind: tuple[str, str, str] | None) -> Iterator[Target]:
 
 def _under_verb(clause: Clause, verb: str, *, creatable: bool) -> tuple[Condition, ...] | None:
     """The conditions of a clause under this verb; None when it does not apply."""
-    verbs = clause.verbs
-    if verb in verbs or "*" in verbs or (verb == APPLY and "patch" in verbs):
+    if verb in clause.verbs or clause.verbs == ANY_VERB:
         return clause.when
-    return (*clause.when, CREATES) if verb == APPLY and creatable and "create" in verbs else None
+    return (*clause.when, CREATES) if creatable and "create" in clause.verbs else None
 
 
 def _all_of(conditions: tuple[Condition, ...], request: Request, settings: RiskSettings) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from types import NoneType
 from typing import Any, Final, Literal, TypeGuard
 
 from chaperone.core.risk.row import NO, UNKNOWN, YES, Outcome
@@ -21,8 +22,11 @@ Unreadable = Literal[_Mark.UNREADABLE]
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
-    # dict first: the abstract class is slow to ask and hardly ever needed.
-    return isinstance(value, (dict, Mapping))
+    # Asking the abstract class is slow, so what JSON decodes to is told apart first.
+    return isinstance(value, dict) or (not isinstance(value, _JSON_OTHERS) and isinstance(value, Mapping))
+
+
+_JSON_OTHERS = (str, list, int, float, NoneType)
 
 
 def field(obj: object, *path: str) -> Any:
