@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
+from chaperone.core.body import Undecodable, decode
 from chaperone.core.gate import Needs
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from gateway.http.forwarding import plain_head
 from gateway.http.pool import Pool
 from gateway.http.upstream import UpstreamConnection, UpstreamError
-from gateway.payload import Opaque, Unusable, read_body, read_object
 from gateway.refusal import refusal
 from gateway.services import Credential, Fetched, Gather
 
@@ -133,25 +135,15 @@ def read_payload(request: Request) -> Payload:
     """What the body alone says. Raises RefusalError for a body that two readers could take differently."""
     if not request.is_resource or request.is_connect or request.verb == "proxy":
         return request.payload
-    document = read_body(request.body, request.content_type)
-    if isinstance(document, Unusable):
-        raise refusal(document.code, document.message, request)
-    if request.verb in ("delete", "deletecollection"):
-        return _payload(document, "options")
+    decoded = decode(request.body, request.content_type, request.verb)
+    place = "options" if request.verb in ("delete", "deletecollection") else "object"
+    if isinstance(decoded, Undecodable):
+        if not decoded.opaque:
+            raise refusal(decoded.code, decoded.reason, request)
+        return Payload(undetermined=frozenset({place}))
     if request.verb == "patch":
         return Payload(undetermined=frozenset({"object"}))
-    return _payload(document, "object")
-
-
-def _payload(document: object, place: str) -> Payload:
-    """place: "object" or "options"."""
-    if document is None:
-        return Payload()
-    if isinstance(document, Opaque):
-        return Payload(undetermined=frozenset({place}))
-    if not isinstance(document, Mapping):
-        raise refusal(400, "the body is not an object")
-    return Payload(options=document) if place == "options" else Payload(object=document)
+    return Payload(options=decoded.value) if place == "options" else Payload(object=decoded.value)
 
 
 async def _with_live(request: Request, payload: Payload, eyes: Gather) -> Payload:
@@ -186,6 +178,15 @@ async def _with_result(request: Request, payload: Payload, eyes: Gather) -> Payl
     if 400 <= answer.code < 500 and NO_DRY_RUN not in answer.body.decode("utf-8", "replace"):
         raise DryRunRefusedError(answer)
     return replace(payload, object=None, undetermined=payload.undetermined | {"object"})
+
+
+def read_object(body: bytes) -> Mapping[str, Any] | None:
+    """An object from the API server itself; None when it is no JSON object."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _dry(request: Request) -> str:

@@ -284,10 +284,11 @@ class Passage:
     def _not_upgraded(self, refused: Refusal) -> None:
         """Upstream did not switch: its error is passed on, bounded, and never as a stream."""
         self._close_tap("the API server refused the upgrade")
+        if refused.code < 400:
+            self._failed(UpstreamError(f"the API server answered the upgrade with {refused.code}"))
+            return
         try:
             self._check_credential(refused.code)
-            if refused.code < 400:
-                raise UpstreamError(f"the API server answered the upgrade with {refused.code}")
         except UpstreamError as error:
             self._failed(error)
             return

@@ -144,7 +144,7 @@ class Server:
         for stream in self._services.limits.every_stream():
             if isinstance(stream, Passage):
                 stream.end_soon()
-        while self.front.connections and self._loop.time() < end:
+        while self.front.connections and self._loop.time() < end:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(DRAIN_CHECK)
         await self._abort_rest()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -90,5 +89,5 @@ class ServingCertificate:
 
 
 def _stamp(path: Path) -> Stamp:
-    found = os.stat(path)
+    found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -111,4 +111,4 @@ class Supervisor:
             try:
                 os.kill(process, signum)
             except ProcessLookupError:
-                log.debug("a worker had already ended", extra={"process": process})
+                log.debug("a worker had already ended", extra={"pid": process})

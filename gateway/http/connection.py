@@ -291,8 +291,12 @@ class ClientConnection(asyncio.Protocol):
         self._bound_buffer()
         if self._state is not State.BUSY:
             return
-        self.served = served = self._front.handler.begin(self, head)
-        served.start()
+        try:
+            self.served = served = self._front.handler.begin(self, head)
+            served.start()
+        except Exception:
+            log.exception("a request could not be served at all; its connection is dropped")
+            self.abort()
 
     def _refuse(self, fault: Fault) -> None:
         """Answer a request that never reached the handler."""
