@@ -96,7 +96,7 @@ class Authenticator:
         self._reviewer: TokenReviewer | None = None
         self._workers: dict[KeySet, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._refused_contents: bytes | None = None
+        self._complaint: tuple[Fault, ...] = ()
         self._contents = self._file.read()
         self._take(self._parse(self._contents))
 
@@ -205,31 +205,31 @@ class Authenticator:
             self._workers.clear()
 
     async def reload(self) -> Reload:
-        """Look at the issuers file. A bad one changes nothing, and is reported once."""
+        """Look at the issuers file. A bad one changes nothing; it is logged once, not at every look."""
         try:
             contents = await asyncio.to_thread(self._file.read)
-            if contents in (self._contents, self._refused_contents):
+            if contents == self._contents:
+                self._complaint = ()
                 return Reload()
             file = self._parse(contents)
         except OSError as error:
-            return self._stay(None, (Fault("", f"cannot be read: {error.strerror or error}"),))
+            return self._stay((Fault("", f"cannot be read: {error.strerror or error}"),))
         except ConfigurationError as error:
-            return self._stay(contents, error.faults)
-        self._contents, self._refused_contents = contents, None
+            return self._stay(error.faults)
+        self._contents, self._complaint = contents, ()
         self._take(file)
         self._staff()
         log.info("the issuers file was taken over", extra={"issuers": len(self._trusted)})
         return Reload(changed=True)
 
-    def _stay(self, contents: bytes | None, faults: tuple[Fault, ...]) -> Reload:
-        self._refused_contents = contents
-        log.error(
-            "the issuers file is unusable; the one read before stays in force",
-            extra={
-                "path": str(self._file.path),
-                "faults": [f"{fault.path} {fault.message}" for fault in faults],
-            },
-        )
+    def _stay(self, faults: tuple[Fault, ...]) -> Reload:
+        if faults != self._complaint:
+            self._complaint = faults
+            named = [f"{fault.path} {fault.message}" for fault in faults]
+            log.error(
+                "the issuers file is unusable; the one read before stays in force",
+                extra={"path": str(self._file.path), "faults": named},
+            )
         return Reload(faults=faults)
 
     def _parse(self, contents: bytes) -> IssuersFile:
