@@ -97,7 +97,8 @@ def reviewed_status(old: Object, approval: Approval, review: Review) -> dict[str
     """The whole status after one more review. Decides nothing by a clock but the review's own time."""
     status = dict(_mapping(old.get("status")))
     status["reviews"] = [*(status.get("reviews") or ()), _written(review)]
-    counted = _with(approval, review)
+    counted = replace(approval, reviews=(*approval.reviews, review))
+    status["approvals"] = f"{life.tally(counted).approved}/{approval.required}"
     at = unix_seconds(review.time)
     phase = life.outcome(counted, at)
     if phase in (Phase.APPROVED, Phase.DENIED):
@@ -122,10 +123,6 @@ def _written(review: Review) -> dict[str, str]:
         "reason": review.reason,
     }
     return {key: value for key, value in words.items() if value}
-
-
-def _with(approval: Approval, review: Review) -> Approval:
-    return replace(approval, reviews=(*approval.reviews, review))
 
 
 def _may_be_decided(approval: Approval, decision: object, reason: object, now: float) -> str:
