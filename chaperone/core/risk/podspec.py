@@ -49,10 +49,11 @@ def pod_specs(request: Request, obj: Mapping[str, Any]) -> tuple[list[PodSpec], 
     path = POD_SPEC_PATHS.get((request.group, request.resource))
     if path is None:
         return _embedded(obj)
-    if request.subresource and "ephemeralContainers" in obj:
-        return [obj], True  # servers before 1.22 exchange a bare list of ephemeral containers here
     spec = field(obj, *path)
-    return ([spec], True) if is_mapping(spec) else ([], False)
+    found = [spec] if is_mapping(spec) else []
+    if request.subresource and "ephemeralContainers" in obj:
+        found.append(obj)  # servers before 1.22 exchange a bare list of ephemeral containers here
+    return found, bool(found)
 
 
 def containers(spec: PodSpec) -> tuple[list[Mapping[str, Any]], bool]:
