@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,12 +23,14 @@ RENEW_EVERY = 15.0
 """Seconds between two renewals."""
 LABELS = {"app.kubernetes.io/name": "kube-chaperone", "app.kubernetes.io/component": "gateway"}
 MOST_WATCHED = 1000
+LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 
 
 class Presence:
     """This gateway's Lease, and a look at others'. clock: monotonic seconds; wall: Unix seconds.
 
-    instance: this process's name, unlike that of any other, before or after: a valid object name.
+    lease: name of the Lease, the same after a restart of this worker. nonce: unlike that of any process before or
+    after. Both together, "LEASE/NONCE", are this gateway's name in its claims.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class Presence:
         connection: Connection,
         *,
         namespace: str,
-        instance: str,
+        lease: str,
+        nonce: str,
         clock: Callable[[], float],
         wall: Callable[[], float],
         dead_after: float,
     ) -> None:
-        self.instance = instance
+        self.instance = f"{lease}/{nonce}"
+        self._lease_name = lease
         self._connection = connection
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._clock = clock
@@ -79,7 +84,7 @@ class Presence:
             "renewTime": rfc3339_micro(self._wall()),
         }
         try:
-            await self._connection.merge_patch(f"{self._path}/{self.instance}", {"spec": spec})
+            await self._connection.merge_patch(f"{self._path}/{self._lease_name}", {"spec": spec})
         except RefusedError as refused:
             if not refused.not_found:
                 raise
@@ -89,20 +94,27 @@ class Presence:
     async def withdraw(self) -> None:
         """At an orderly end: everything claimed has been finished. Best effort, for dead leases are noticed too."""
         try:
-            await self._connection.call("DELETE", f"{self._path}/{self.instance}")
+            await self._connection.call("DELETE", f"{self._path}/{self._lease_name}")
         except KubeError as fault:
             log.info("lease is left behind", extra={"lease": self.instance, "cause": str(fault)})
 
     async def is_dead(self, instance: str) -> bool:
-        """True when there is no such Lease, or we have seen it unchanged for too long. Raises KubeError."""
+        """True when there is no such Lease, it is held by a later process, or we have seen it unchanged for too
+        long. Raises KubeError."""
+        name, _, nonce = instance.partition("/")
+        if not (LEASE_NAME.fullmatch(name) and nonce):
+            return True
         try:
-            lease = await self._connection.get(f"{self._path}/{instance}")
+            lease = await self._connection.get(f"{self._path}/{name}")
         except RefusedError as refused:
             if refused.not_found:
                 self._seen.pop(instance, None)
                 return True
             raise
-        renewed = str((lease.get("spec") or {}).get("renewTime") or "")
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") != instance:
+            return True
+        renewed = str(spec.get("renewTime") or "")
         before = self._seen.get(instance)
         if before is None or before[0] != renewed:
             self._remember(instance, renewed)
@@ -118,6 +130,6 @@ class Presence:
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self.instance, "labels": LABELS},
+            "metadata": {"name": self._lease_name, "labels": LABELS},
             "spec": {**spec, "acquireTime": spec["renewTime"]},
         }

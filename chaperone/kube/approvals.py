@@ -79,14 +79,11 @@ class ApprovalStore:
                 return None
             raise
 
-    async def write_status(
-        self, name: str, resource_version: str, status: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """Merge into the status, if the object is still at that resourceVersion: the new object, or None when it is
-        not (somebody was first). Raises KubeError; after UnreachableError it may have been written."""
-        body = {"metadata": {"resourceVersion": resource_version}, "status": status}
+    async def patch_status(self, name: str, patch: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Merge into the status: the new object, or None when the patch names a resourceVersion at which the object
+        no longer is (somebody was first). Raises KubeError; after UnreachableError it may have been written."""
         try:
-            return await self._connection.merge_patch(f"{APPROVALS.path}/{name}/status", body)
+            return await self._connection.merge_patch(f"{APPROVALS.path}/{name}/status", patch)
         except RefusedError as refused:
             if refused.conflict:
                 return None

@@ -1,0 +1,306 @@
+"""Held requests: find or file the ApprovalRequest, wait for people, and spend it at most once.
+
+The name of an approval is derived from the digest of the request, so a retry finds it and any replica can carry on.
+A client is kept waiting in steps that load balancers survive; between two steps nothing is remembered here. What
+waits is woken by the mirror; what is decided rests on the API's own answer, on the policies of this moment and on
+the live object of this moment. When approvals cannot be read or written the answer is 503, never a pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaperone.core import approval as approvals
+from chaperone.core import gate
+from chaperone.core.approval import Approval, Target, Usable, Wait, Waiting
+from chaperone.core.digest import approval_name, body_sha256, request_digest
+from chaperone.core.identity import Caller
+from chaperone.core.policy import Policy, PolicySet
+from chaperone.core.request import Request
+from chaperone.core.verdict import Action, Verdict
+from chaperone.kube.approvals import ApprovalStore
+from chaperone.kube.errors import KubeError
+from gateway import hold_answers, targets
+from gateway.claims import Claims
+from gateway.credential import CredentialUnavailable
+from gateway.http.upstream import UpstreamError
+from gateway.services import Answer, Gather, Snapshot, Spend
+
+log = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 1000
+"""Approvals of one and the same request, one after the other, that may be kept in the cluster."""
+MOST_ROUNDS = 20
+UNSEEN_POLL = 2.0
+"""Seconds between two looks at the API while the mirror is not to be trusted."""
+
+
+class HoldMetrics(Protocol):
+    def held(self, count: int) -> None: ...
+    def hold(self, outcome: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldTerms:
+    """cluster: the name of this cluster in every digest. step, connect_step: longest single wait in seconds, the latter
+    for exec and the like, which no client sends again. waiting: requests that may wait in this worker."""
+
+    cluster: str
+    step: float = 20.0
+    connect_step: float = 50.0
+    waiting: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One request that waits, with all that its approval is bound to."""
+
+    request: Request
+    caller: Caller
+    verdict: Verdict
+    policy: Policy
+    gather: Gather
+    target: Target
+    digest: str
+    policies: PolicySet
+
+
+class HoldLoop:
+    """Implements gateway.services.Holds. wall: Unix seconds; clock: monotonic seconds."""
+
+    def __init__(
+        self,
+        store: ApprovalStore,
+        claims: Claims,
+        snapshot: Snapshot,
+        metrics: HoldMetrics,
+        *,
+        terms: HoldTerms,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._claims = claims
+        self._snapshot = snapshot
+        self._metrics = metrics
+        self._terms = terms
+        self._wall = wall
+        self._clock = clock
+        self._waiting = 0
+
+    async def decide(
+        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+    ) -> Spend | Answer:
+        """See gateway.services.Holds. Raises nothing but CancelledError, and that only while nothing is claimed."""
+        if self._waiting >= self._terms.waiting:
+            self._metrics.hold("overload")
+            return hold_answers.busy(request)
+        self._count(+1)
+        try:
+            return await self._decide(request, caller, verdict, policy, gather)
+        except (KubeError, UpstreamError, CredentialUnavailable, ValueError) as fault:
+            log.warning(
+                "a held request cannot be decided", extra={"cause": str(fault), "policy": policy.name}
+            )
+            self._metrics.hold("unavailable")
+            return hold_answers.unavailable(request)
+        except asyncio.CancelledError:
+            self._metrics.hold("gone")
+            raise
+        finally:
+            self._count(-1)
+
+    async def finish(self, approval: Approval, code: int, audit_id: str) -> None:
+        """Write the outcome of a spent approval; tried until it is written."""
+        await self._claims.finish(approval, code, audit_id)
+
+    def _count(self, step: int) -> None:
+        self._waiting += step
+        self._metrics.held(self._waiting)
+
+    async def _decide(
+        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+    ) -> Spend | Answer:
+        target = await targets.observe(request, gather)
+        if not isinstance(target, Target):
+            return (
+                hold_answers.gone(request)
+                if target is targets.Untargeted.GONE
+                else hold_answers.unseen(request)
+            )
+        digest = request_digest(
+            request,
+            caller,
+            target,
+            policy=policy.name,
+            policy_generation=policy.generation,
+            cluster=self._terms.cluster,
+        )
+        held = Held(request, caller, verdict, policy, gather, target, digest, self._snapshot.policies)
+        step = self._terms.connect_step if request.is_connect else self._terms.step
+        return await self._wait(held, self._clock() + step)
+
+    async def _wait(self, held: Held, step_end: float) -> Spend | Answer:
+        """Until somebody has decided, this step is over, or the whole time is."""
+        for _ in range(MOST_ROUNDS):
+            name, approval = await self._find(held)
+            with self._store.changes(name) as changed:
+                changed.set()  # it may have changed before we began to listen: the first wait looks once more
+                while approval is not None:
+                    wait = self._question(held, approval)
+                    if wait.answer is Waiting.NEW_ATTEMPT:
+                        break
+                    answer = await self._act(held, approval, wait, changed, step_end)
+                    if answer is not None:
+                        return answer
+                    # After an attempt to claim, the mirror may still be behind what we have just seen.
+                    approval = await (self._read(name) if wait.answer is Waiting.CLAIM else self._look(name))
+        raise ValueError("the approvals of one request come and go faster than they can be followed")
+
+    async def _act(
+        self, held: Held, approval: Approval, wait: Wait, changed: asyncio.Event, step_end: float
+    ) -> Spend | Answer | None:
+        if wait.answer is Waiting.CLAIM:
+            return await self._claim(held, approval.name)
+        if wait.answer is Waiting.WAIT:
+            return await self._wait_a_while(held, approval, changed, step_end)
+        self._metrics.hold(wait.answer.value)
+        return hold_answers.refused(held.request, approval, wait)
+
+    # Finding and filing
+
+    async def _find(self, held: Held) -> tuple[str, Approval | None]:
+        """The approval that this request waits for, filed when there is none. Raises KubeError, ValueError."""
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            name = approval_name(held.digest, attempt)
+            approval = await self._look(name) or await self._file(held, name)
+            if approval is None or self._question(held, approval).answer is not Waiting.NEW_ATTEMPT:
+                return name, approval
+        raise ValueError(f"more than {MOST_ATTEMPTS} approvals of one request are kept; delete old ones")
+
+    async def _look(self, name: str) -> Approval | None:
+        """As mirrored, where the mirror is to be trusted and knows it; otherwise as the API has it."""
+        mirror = self._store.mirror
+        obj: Any = self._store.seen(name) if mirror.ready and not mirror.failure else None
+        return approvals.read(obj) if obj is not None else await self._read(name)
+
+    async def _read(self, name: str) -> Approval | None:
+        obj = await self._store.get(name)
+        return approvals.read(obj) if obj is not None else None
+
+    async def _file(self, held: Held, name: str) -> Approval | None:
+        """Create it; None when it was created by somebody else and is gone again."""
+        policy, now = held.policy, self._wall()
+        obj = await self._store.create(
+            approvals.build(
+                name=name,
+                request=held.request,
+                caller=held.caller,
+                target=held.target,
+                digest=held.digest,
+                body_sha256=body_sha256(held.request),
+                policy=policy.name,
+                policy_generation=policy.generation,
+                rule=held.verdict.rule,
+                risk=held.verdict.risk,
+                required=policy.approval.required,
+                expires_at=now + policy.approval.expire_after,
+            )
+        )
+        return approvals.read(obj) if obj is not None else await self._read(name)
+
+    # Waiting
+
+    def _question(self, held: Held, approval: Approval) -> Wait:
+        terms = held.policy.approval
+        return approvals.waiting_answer(
+            approval,
+            digest=held.digest,
+            target=held.target,
+            policy_generation=held.policy.generation,
+            now=self._wall(),
+            use_within=terms.use_within,
+            expire_after=terms.expire_after,
+        )
+
+    async def _wait_a_while(
+        self, held: Held, approval: Approval, changed: asyncio.Event, step_end: float
+    ) -> Answer | None:
+        """None: look again. Otherwise the step is over (come again), or all the time that clients are kept."""
+        now = self._wall()
+        left = min(approval.created_at, now) + held.policy.approval.hold_for - now
+        step = step_end - self._clock()
+        if left <= 0:
+            self._metrics.hold("timeout")
+            return hold_answers.not_yet(held.request, approval)
+        if step <= 0:
+            self._metrics.hold("retry")
+            return hold_answers.waiting(held.request, approval)
+        mirror = self._store.mirror
+        trusted = mirror.ready and not mirror.failure
+        try:
+            await asyncio.wait_for(
+                changed.wait(), min(left, step) if trusted else min(left, step, UNSEEN_POLL)
+            )
+        except TimeoutError:
+            return None
+        changed.clear()
+        return None
+
+    # Spending
+
+    async def _claim(self, held: Held, name: str) -> Spend | Answer | None:
+        """Everything anew, then the claim. None: it is no longer what it seemed; look again."""
+        approval = await self._read(name)
+        if approval is None or self._question(held, approval).answer is not Waiting.CLAIM:
+            return None
+        target = await targets.observe(held.request, held.gather)
+        usable = approvals.usable(
+            approval,
+            digest=held.digest,
+            target=target if isinstance(target, Target) else Target(),
+            policy_generation=self._policy_generation(held),
+            now=self._wall(),
+        )
+        if not isinstance(usable, Usable):
+            self._metrics.hold("changed")
+            wait = Wait(Waiting.CHANGED, usable.reason, changed=usable.changed)
+            return hold_answers.refused(held.request, approval, wait)
+        claimed = await self._take(approval)
+        self._metrics.hold("spent" if claimed else "lost race")
+        return Spend(claimed) if claimed else None
+
+    def _policy_generation(self, held: Held) -> int:
+        """Of the policy as it is now; -1 when it no longer is what holds this request, or when nobody knows. Any other
+        policy may have come meanwhile and deny it, so the request is judged anew."""
+        policies = self._snapshot.policies
+        if not self._snapshot.fresh:
+            return -1
+        if policies is held.policies:
+            return held.policy.generation
+        verdict = gate.judge(held.request, held.caller, policies, None, self._wall())
+        now_held = verdict.action is Action.HOLD and verdict.policy == held.policy.name
+        return verdict.policy_generation if now_held else -1
+
+    async def _take(self, approval: Approval) -> Approval | None:
+        """The claim goes to its end whatever happens to the client, so that we know what we have claimed; what was
+        claimed for a client that has gone is given up, and nothing is executed."""
+        task = asyncio.ensure_future(self._claims.take(approval))
+        cancelled = False
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                cancelled = True
+            except (KubeError, ValueError):
+                break
+        claimed = None if task.exception() is not None else task.result()
+        if not cancelled:
+            return task.result()
+        if claimed is not None:
+            self._claims.abandon(claimed)
+        raise asyncio.CancelledError
