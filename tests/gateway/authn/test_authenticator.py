@@ -343,6 +343,31 @@ def test_a_first_file_must_be_good(tmp_path: Path) -> None:
         Authenticator(tmp_path / "nowhere")
 
 
+def test_a_running_authenticator_follows_its_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.authn.authenticator.RELOAD_EVERY", 0.001)
+
+    async def scenario() -> None:
+        async with running(world.authenticator):
+            world.path.write_text("bad")
+            write(world.path, configuration(OTHER))
+            async with asyncio.timeout(10):
+                while world.source.fetches < 2:  # noqa: ASYNC110 - nothing to await
+                    await asyncio.sleep(0.001)
+            assert [keys.issuer for keys in world.authenticator.key_sets()] == [OTHER]
+            await world.caller(token(iss=OTHER))
+
+    run(scenario())
+
+
+def test_it_can_be_started_again(world: World) -> None:
+    async def scenario() -> None:
+        for _ in range(2):
+            async with running(world.authenticator):
+                await world.caller(token())
+
+    run(scenario())
+
+
 # --- over the wire
 
 

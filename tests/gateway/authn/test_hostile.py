@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from jose import jwk
 
 from chaperone.core.identity import Caller
 from chaperone.core.token import Refused, Token, extract_token
 from gateway.authn.authenticator import Authenticator
-from hack import issuer as development
 from tests.gateway.authn.issuing import (
     NOW,
     Clock,
@@ -28,6 +26,7 @@ from tests.gateway.authn.issuing import (
     key,
     published,
     running,
+    signing_key,
     token,
     write,
 )
@@ -43,8 +42,7 @@ def signed(header: dict[str, Any], payload: dict[str, Any] | None = None, signer
         encode(json.dumps(part).encode()) for part in (header, claims() if payload is None else payload)
     )
     message = f"{head}.{body}".encode()
-    made = jwk.construct(development.pem(key(signer)).decode(), development.algorithm(key(signer)))
-    return f"{head}.{body}.{encode(made.sign(message))}"
+    return f"{head}.{body}.{encode(signing_key(signer).sign(message))}"
 
 
 def hs256_with_the_public_key() -> str:
