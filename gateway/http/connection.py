@@ -272,9 +272,11 @@ class ClientConnection(asyncio.Protocol):
         if not self._head_complete or self._surplus:
             self._refuse(Fault(400, "the request does not begin with a request line"))
             return
-        head = read_head(
-            parser.get_method(), self._target, parser.get_http_version(), self._headers, self._front.limits
-        )
+        method = parser.get_method()
+        if not raw.startswith(b"%s %s HTTP/" % (method, self._target)):
+            self._refuse(Fault(400, "the request line must be METHOD, one space, path, one space, HTTP/1.1"))
+            return
+        head = read_head(method, self._target, parser.get_http_version(), self._headers, self._front.limits)
         if isinstance(head, Head) and bool(parser.should_upgrade()) != bool(head.upgrade):
             head = Fault(400, "the request can be read both with and without an upgrade")
         if isinstance(head, Fault):
@@ -301,7 +303,12 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, fault: Fault) -> None:
         """Answer a request that never reached the handler."""
         method = self._parser.get_method().decode("ascii") if self._head_complete else ""
-        status = self._front.handler.fault(self, fault, method, self._target.decode("latin-1"))
+        try:
+            status = self._front.handler.fault(self, fault, method, self._target.decode("latin-1"))
+        except Exception:
+            log.exception("a request could not be refused in words; its connection is dropped")
+            self.abort()
+            return
         self._state = State.BUSY
         self.deadline = NEVER
         self._close_announced = True
@@ -496,6 +503,8 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._resume_reading()
         self._expire_in(self._front.limits.linger_seconds)
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _close(self) -> None:
         self._state = State.CLOSED
