@@ -254,49 +254,6 @@ def test_a_client_cannot_name_a_pattern(group: str, resource: str) -> None:
     assert "R64" not in rows(ask("delete", resource, group))
 
 
-# The requests of section 6 of the catalogue's reference, and exactly what they match.
-VECTORS: list[tuple[str, Request, tuple[str, ...]]] = [
-    ("POST clusterrolebindings", ask("create", "clusterrolebindings", RBAC, ns="", obj=binding("view")), ("R01",)),
-    ("PATCH rolebinding to view", ask("patch", "rolebindings", RBAC, obj=binding("view"), old=binding("view")), ()),
-    ("the same for system:masters", ask("patch", "rolebindings", RBAC, obj=binding("view", MASTERS), old=binding("view")), ("R04",)),
-    ("PUT clusterrole, third rule escalates", ask("update", "clusterroles", RBAC, ns="", obj={"rules": [*role("get")["rules"], *role("list")["rules"], *role("escalate")["rules"]]}, old=role("get")), ("R03",)),  # type: ignore[misc]
-    ("GET secret", ask("get", "secrets"), ("R37",)),
-    ("GET all secrets", ask("list", "secrets", ns=""), ("R08",)),
-    ("watch kube-system secrets", ask("watch", "secrets", ns="kube-system", query="watch=true"), ("R08",)),
-    ("list one kube-system secret", replace(ask("list", "secrets", ns="kube-system"), name="x"), ("R08",)),
-    ("POST token", ask("create", "serviceaccounts/token", name="ci"), ("R06",)),
-    ("GET or HEAD nodes/proxy", ask("get", "nodes/proxy", ns="", name="n1"), ("R13",)),
-    ("GET exec", ask("get", "pods/exec", query="command=sh"), ("R28",)),
-    ("POST exec", ask("create", "pods/exec", query="command=sh"), ("R28",)),
-    ("PATCH ephemeralcontainers", ask("patch", "pods/ephemeralcontainers", obj=pod(ephemeralContainers=[container("d")]), old=pod()), ("R30",)),
-    ("POST pod, init container privileged", ask("create", "pods", obj=pod(initContainers=[privileged("i")])), ("R14",)),
-    ("POST cronjob with hostPath", ask("create", "cronjobs", "batch", obj={"spec": {"jobTemplate": workload(pod(volumes=[{"hostPath": {}}])["spec"])}}), ("R17", "R50")),
-    ("DELETE namespace", ask("delete", "namespaces", ns="dev", name="dev"), ("R22",)),
-    ("DELETE pods", ask("deletecollection", "pods"), ("R23",)),
-    ("DELETE pod", ask("delete", "pods"), ()),
-    ("DELETE kube-system pod", ask("delete", "pods", ns="kube-system"), ("R41", "R49")),
-    ("POST eviction", ask("create", "pods/eviction", obj=meta()), ("R41",)),
-    ("PATCH scale to 0", ask("patch", "deployments/scale", "apps", obj={"spec": {"replicas": 0}}, old={"spec": {"replicas": 2}}), ("R40",)),
-    ("PATCH deployment, a label", ask("patch", "deployments", "apps", obj=workload() | meta(labels={"a": "1"}), old=workload()), ()),
-    ("PATCH deployment, an image", ask("patch", "deployments", "apps", obj=workload(pod(containers=[container(image="b")])["spec"]), old=workload()), ("R34",)),
-    ("apply with force", ask("patch", "deployments", "apps", content_type=APPLY, query="fieldManager=a&force=true", obj=workload(), old=workload()), ("R62",)),
-    ("DELETE deployment, orphaning", ask("delete", "deployments", "apps", body=b'{"propagationPolicy":"Orphan"}', options={"propagationPolicy": "Orphan"}), ("R39", "R62")),
-    ("PUT namespaces/finalize", ask("update", "namespaces/finalize", ns="dev", name="dev", obj=meta(), old=meta()), ("R36",)),
-    ("PATCH namespace, pod security", ask("patch", "namespaces", ns="dev", name="dev", obj=meta(labels={"pod-security.kubernetes.io/enforce": "privileged"}), old=meta()), ("R35",)),
-    ("PATCH aws-auth", ask("patch", "configmaps", ns="kube-system", name="aws-auth", obj=meta(), old=meta()), ("R19", "R38")),
-    ("POST service, LoadBalancer and externalIPs", ask("create", "services", obj={"spec": {"type": "LoadBalancer", "externalIPs": ["10.0.0.1"]}}), ("R45", "R53")),
-    ("PATCH approval status", ask("patch", "approvalrequests/status", "chaperone.dev", ns="", obj=meta(), old=meta()), ("R26",)),
-    ("PUT kube-scheduler lease", ask("update", "leases", "coordination.k8s.io", ns="kube-system", name="kube-scheduler", obj=meta(), old=meta()), ("R63",)),
-    ("GET /debug/pprof/heap", path("/debug/pprof/heap"), ("R64",)),
-    ("GET /version", path("/version"), ()),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("request_", "expected"), [pytest.param(r, e, id=i) for i, r, e in VECTORS])
-def test_vectors(request_: Request, expected: tuple[str, ...]) -> None:
-    assert marked(request_) == dict.fromkeys(expected, False)
-
-
 @pytest.mark.parametrize(
     ("row", "resource", "group"),
     [
