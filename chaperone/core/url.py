@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -37,6 +38,7 @@ _TOKEN_KEYS = {"access_token", "auth_token", "authorization", "bearer", "bearer_
 _TOKEN_KEYS |= {"refresh_token", "token"}
 _SECRET_KEYS = {"api_key", "apikey", "client_secret", "code", "key", "passwd", "password", "pwd", "secret"}
 _SECRET_KEYS |= {"sig", "signature", *_TOKEN_KEYS}
+_SEPARATOR = re.compile("([&;?])")
 _HIDDEN = "the path holds a dot segment, or an encoded slash, backslash, semicolon or control character"
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*")
 _USER_INFO = re.compile(r"//[^/?#@]*@")
@@ -129,7 +131,7 @@ def redact_target(raw: str, limit: int = 2048) -> str:
         raw = _USER_INFO.sub(f"//{REDACTED}@", raw)
     path, mark, query = raw.partition("?")
     if mark:
-        raw = path + mark + "".join(map(_redacted_piece, re.split("([&;?])", query)))
+        raw = path + mark + "".join(map(_redacted_piece, _SEPARATOR.split(query)))
     return visible(redact_tokens(raw), limit)
 
 
@@ -208,5 +210,14 @@ def _strange_character(raw: str, where: str = "path") -> str:
 
 def _redacted_piece(piece: str) -> str:
     key, mark, _ = piece.partition("=")
+    if not mark:
+        return piece
+    names_secret = _names_secret(key) if len(key) <= 64 else _names_secret.__wrapped__(key)
+    return f"{key}={REDACTED}" if names_secret else piece
+
+
+@lru_cache(maxsize=512)
+def _names_secret(key: str) -> bool:
+    """Of a raw key, however it is encoded. Remembered for keys of ordinary length."""
     name = unquote_to_bytes(key.replace("+", " ").encode(errors="replace")).decode(errors="replace")
-    return f"{key}={REDACTED}" if mark and name.strip().lower().replace("-", "_") in _SECRET_KEYS else piece
+    return name.strip().lower().replace("-", "_") in _SECRET_KEYS

@@ -43,12 +43,16 @@ def test_refuses_what_is_no_time(text: str) -> None:
 def test_writes_seconds_and_microseconds() -> None:
     assert rfc3339(1769850000.9) == "2026-01-31T09:00:00Z"
     assert rfc3339_micro(1769850000.25) == "2026-01-31T09:00:00.250000Z"
+    assert rfc3339_micro(1769850000.9999996) == "2026-01-31T09:00:01.000000Z"
+    assert rfc3339_micro(-0.25) == "1969-12-31T23:59:59.750000Z"
 
 
 @pytest.mark.parametrize("seconds", [1e20, float("inf"), float("nan")])
 def test_refuses_moments_that_cannot_be_written(seconds: float) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="can be written"):
         rfc3339(seconds)
+    with pytest.raises(ValueError, match="can be written"):
+        rfc3339_micro(seconds)
 
 
 @given(st.integers(0, 4_000_000_000))

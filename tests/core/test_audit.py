@@ -1,0 +1,191 @@
+"""Audit records: what they say, what they leave out, and that one event stays one line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaperone.core.audit import Stage, encode, record
+from chaperone.core.identity import Caller, Identity
+from chaperone.core.legible import is_visible
+from chaperone.core.request import Request, parse
+from chaperone.core.verdict import Action, Finding, Risk, RiskLevel, Verdict
+
+NOW = 1_769_850_000.0
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2EifQ.c2lnbmF0dXJl"
+CALLER = Caller(
+    issuer="https://issuer.example",
+    subject="repo:acme/shop:main",
+    username="repo:acme/shop",
+    groups=("ai-agents",),
+    run="run-7",
+    agent="coder",
+    model="m-1",
+)
+ACCOUNT = Identity("system:serviceaccount:agents:coder")
+
+
+def read(method: str, target: str, **kwargs: str) -> Request:
+    request = parse(method, target, **kwargs)
+    assert isinstance(request, Request)
+    return request
+
+
+def event(stage: Stage = Stage.COMPLETE, **fields: Any) -> dict[str, Any]:
+    return record(stage, audit_id="a-1", received_at=NOW, now=NOW + 0.25, **fields)
+
+
+def test_a_whole_record() -> None:
+    verdict = Verdict(
+        action=Action.ALLOW,
+        policy="coders",
+        policy_generation=4,
+        rule="scale",
+        reason='approved: "apr-1"',
+        risk=Risk((Finding("R07", RiskLevel.HIGH, "x"), Finding("R09", RiskLevel.LOW, "y"))),
+        policies=("coders", "others"),
+        would=Action.HOLD,
+        approval_uid="uid-1",
+        approval_name="apr-1",
+    )
+    entry = event(
+        request=read("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=x"),
+        caller=CALLER,
+        identity=Identity("coder", ("devs",)),
+        verdict=verdict,
+        source_ips=["10.0.0.1"],
+        user_agent="kubectl/v1.32.4",
+        reason="fine",
+        code=200,
+        bytes_in=5,
+        bytes_out=7,
+        durations={"judge": 0.0000421, "upstream": 1.5},
+        annotations={"recording": "sha256:x"},
+    )
+    assert json.loads(encode(entry)) == {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "auditID": "a-1",
+        "stage": "ResponseComplete",
+        "requestURI": "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=x",
+        "verb": "patch",
+        "requestReceivedTimestamp": "2026-01-31T09:00:00.000000Z",
+        "stageTimestamp": "2026-01-31T09:00:00.250000Z",
+        "user": {
+            "username": "repo:acme/shop",
+            "groups": ["ai-agents"],
+            "issuer": "https://issuer.example",
+            "subject": "repo:acme/shop:main",
+        },
+        "run": "run-7",
+        "agent": "coder",
+        "model": "m-1",
+        "impersonatedUser": {"username": "coder", "groups": ["devs"]},
+        "sourceIPs": ["10.0.0.1"],
+        "userAgent": "kubectl/v1.32.4",
+        "objectRef": {
+            "resource": "deployments",
+            "apiGroup": "apps",
+            "apiVersion": "v1",
+            "namespace": "shop",
+            "name": "web",
+            "subresource": "scale",
+        },
+        "verdict": "Allow",
+        "would": "Hold",
+        "policy": {"name": "coders", "generation": 4, "rule": "scale"},
+        "policies": ["coders", "others"],
+        "verdictReason": 'approved: "apr-1"',
+        "risk": {"level": "high", "rows": ["R07", "R09"]},
+        "approval": {"name": "apr-1", "uid": "uid-1"},
+        "reason": "fine",
+        "responseStatus": {"code": 200},
+        "bytes": {"in": 5, "out": 7},
+        "milliseconds": {"judge": 0.042, "upstream": 1500.0},
+        "annotations": {"recording": "sha256:x"},
+    }
+
+
+def test_what_says_nothing_is_left_out() -> None:
+    entry = event(
+        Stage.RECEIVED,
+        request=read("GET", "/healthz"),
+        identity=ACCOUNT,
+        verdict=Verdict(action=Action.DENY, would=Action.DENY),
+    )
+    assert set(entry) == {
+        "kind", "apiVersion", "level", "auditID", "stage", "requestURI", "verb", "requestReceivedTimestamp", "stageTimestamp",
+        "impersonatedUser", "verdict",
+    }  # fmt: skip
+    assert entry["impersonatedUser"] == {"username": "system:serviceaccount:agents:coder"}
+    assert entry["verdict"] == "Deny"
+
+
+def test_an_answer_without_a_connection_has_a_code_too() -> None:
+    assert event(code=0)["responseStatus"] == {"code": 0}
+    assert event(bytes_out=1)["bytes"] == {"in": 0, "out": 1}
+
+
+def test_an_upgrade_is_named() -> None:
+    request = read("GET", "/api/v1/namespaces/shop/pods/web-0/exec?command=sh", upgrade="websocket")
+    entry = event(Stage.STARTED, request=request)
+    assert (entry["upgrade"], entry["stage"]) == ("websocket", "ResponseStarted")
+
+
+def test_what_nobody_could_read_is_recorded_as_it_came() -> None:
+    entry = event(method="GE\x1bT", target="/api/../x\r\n?token=hush")
+    assert (entry["verb"], entry["requestURI"]) == ("ge\\x1bt", "/api/../x\\r\\n?token=REDACTED")
+    assert "objectRef" not in entry
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target": f"/api?access_token={JWT}"},
+        {"target": f"/api/{JWT}"},
+        {"user_agent": f"x {JWT}"},
+        {"reason": f"token {JWT} is not signed"},
+        {"annotations": {"x": JWT}},
+        {"caller": Caller(issuer="i", subject=JWT, username="u")},
+        {"request": read("GET", f"/api/v1/namespaces/shop/pods/web-0/exec?command=curl&command={JWT}")},
+    ],
+)
+def test_no_token_ever(fields: dict[str, Any]) -> None:
+    line = encode(event(**fields)).decode()
+    assert JWT not in line
+    assert "REDACTED" in line
+    json.loads(line)
+
+
+def test_long_texts_are_cut() -> None:
+    entry = event(
+        user_agent="u" * 9999,
+        reason="r" * 9999,
+        verdict=Verdict(action=Action.DENY, reason="v" * 99999),
+        target="/" + "t" * 9999,
+    )
+    assert len(encode(entry)) < 8192
+
+
+def test_a_lone_surrogate_is_no_json() -> None:
+    with pytest.raises(TypeError):
+        encode(event(user_agent="\ud800"))
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TEXT, TEXT, TEXT, st.text())
+def test_op01_one_event_is_one_line_and_moves_no_cursor(
+    user_agent: str, reason: str, name: str, target: str
+) -> None:
+    entry = event(user_agent=user_agent, reason=reason, source_ips=[name], target=target, method=name)
+    line = encode(entry)
+    assert b"\n" not in line
+    assert is_visible(line.decode())
+    assert json.loads(line) == entry
