@@ -60,14 +60,14 @@ def patterns(fields: Fields, key: str) -> Globs | None:
 
 
 def read_subjects(spec: Fields) -> tuple[Subject, ...]:
+    before = len(spec.faults)
     subjects = tuple([_subject(fields) for fields in spec.children("subjects")])
-    if not subjects:
+    if not subjects and len(spec.faults) == before:
         spec.fault("subjects", "needs at least one entry: a policy without subjects governs nobody")
     return subjects
 
 
 def _subject(fields: Fields) -> Subject:
-    before = len(fields.faults)
     subject = Subject(
         issuer=fields.text("issuer"),
         usernames=patterns(fields, "usernames"),
@@ -77,7 +77,7 @@ def _subject(fields: Fields) -> Subject:
     fields.close()
     if is_glob(subject.issuer):
         fields.fault("issuer", "is compared as it stands: write the issuer's full URL, without wildcards")
-    if subject == Subject() and len(fields.faults) == before:
+    if subject == Subject() and not any(fault.path.startswith(fields.path) for fault in fields.faults):
         fields.fault("", "is empty and would match everybody: set issuer, usernames, groups or expression")
     return subject
 
