@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from chaperone.core.approval import Approval, Phase, claim, finished, read
 from chaperone.kube.approvals import ApprovalStore
-from chaperone.kube.errors import KubeError, RefusedError, UnreachableError
+from chaperone.kube.errors import KubeError, RefusedError
 from gateway.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,9 @@ class Claims:
     async def _swap(self, approval: Approval, claim_id: str) -> Approval | None:
         try:
             obj = await self._store.patch_status(approval.name, claim(approval, claim_id))
-        except UnreachableError as fault:
+        except KubeError as fault:
+            if isinstance(fault, RefusedError) and fault.code < 500:
+                raise
             return await self._find_out(approval.name, claim_id, fault)
         if obj is None:
             return None
@@ -149,7 +151,7 @@ class Claims:
         # A guard may have changed what we wrote: only what stands counts.
         return claimed if _is_claimed(claimed, claim_id) else None
 
-    async def _find_out(self, name: str, claim_id: str, fault: UnreachableError) -> Approval | None:
+    async def _find_out(self, name: str, claim_id: str, fault: KubeError) -> Approval | None:
         """The answer was lost; the claim may not be. Whose it is stands in the object."""
         for attempt in range(LOOKS):
             await self._pause(attempt)

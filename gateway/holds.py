@@ -157,8 +157,8 @@ class HoldLoop:
                     answer = await self._act(held, approval, wait, changed, step_end)
                     if answer is not None:
                         return answer
-                    # After an attempt to claim, the mirror may still be behind what we have just seen.
-                    approval = await (self._read(name) if wait.answer is Waiting.CLAIM else self._look(name))
+                    # Whatever ends it rests on the API itself, which the mirror may still be behind.
+                    approval = await (self._look(name) if wait.answer is Waiting.WAIT else self._read(name))
         raise ValueError("the approvals of one request come and go faster than they can be followed")
 
     async def _act(
@@ -168,6 +168,15 @@ class HoldLoop:
             return await self._claim(held, approval.name)
         if wait.answer is Waiting.WAIT:
             return await self._wait_a_while(held, approval, changed, step_end)
+        return await self._refuse(held, approval.name)
+
+    async def _refuse(self, held: Held, name: str) -> Answer | None:
+        approval = await self._read(name)
+        if approval is None:
+            return None
+        wait = self._question(held, approval)
+        if wait.answer in (Waiting.WAIT, Waiting.CLAIM, Waiting.NEW_ATTEMPT):
+            return None
         self._metrics.hold(wait.answer.value)
         return hold_answers.refused(held.request, approval, wait)
 
@@ -234,12 +243,9 @@ class HoldLoop:
         now = self._wall()
         left = min(approval.created_at, now) + held.policy.approval.hold_for - now
         step = step_end - self._clock()
-        if left <= 0:
-            self._metrics.hold("timeout")
-            return hold_answers.not_yet(held.request, approval)
-        if step <= 0:
-            self._metrics.hold("retry")
-            return hold_answers.waiting(held.request, approval)
+        if left <= 0 or step <= 0:
+            self._metrics.hold("timeout" if left <= 0 else "retry")
+            return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
         mirror = self._store.mirror
         trusted = mirror.ready and not mirror.failure
         try:

@@ -29,6 +29,10 @@ Key = tuple[str, str, str]
 """(group/version path, plural, "namespace/name")."""
 
 
+class LostAnswer(Exception):  # noqa: N818  a test says what is lost
+    """Raised by `after_write`: the write is done, and the connection is cut before it is answered."""
+
+
 @dataclass
 class FakeApi:
     """clock: the creationTimestamp of new objects. down: every call answers 503 (or is cut). Set them at any
@@ -124,6 +128,14 @@ class FakeApi:
             yield connection
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._serve(request)
+        except LostAnswer:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         self.calls[f"{request.method} {request.path}"] += 1
         if self.cut and request.transport is not None:
             request.transport.abort()
