@@ -16,7 +16,7 @@ import orjson
 from chaperone.core.body import Undecodable, decode
 from chaperone.core.gate import Needs
 from chaperone.core.request import Payload, Request, Unreadable, parse
-from gateway.http.forwarding import plain_head
+from gateway.http.forwarding import own_request
 from gateway.http.pool import Pool
 from gateway.http.upstream import UpstreamConnection, UpstreamError
 from gateway.refusal import refusal
@@ -88,27 +88,23 @@ class AgentEyes:
         content_type: str = "",
         limit: int = MOST_ANSWER_BYTES,
     ) -> Fetched:
-        """Raises UpstreamError; ValueError when the target cannot be read or the identity is missing."""
-        request = parse(method, target)
+        """Raises UpstreamError; ValueError when the target cannot be read or there is no identity."""
+        request = parse(method, target, content_type=content_type)
         if isinstance(request, Unreadable):
             raise ValueError(request.reason)  # noqa: TRY004 - about the target, not its type
-        if not self.identity:
-            raise ValueError("there is no identity to look with")
-        head = plain_head(
-            request,
+        data = own_request(
+            replace(request, body=body),
             host=self.pool.settings.host_header,
             identity=self.identity,
             token=self.credential.token(),
             audit_id=self.new_id(),
-            content_type=content_type,
-            length=len(body),
         )
         try:
-            return await self._ask(head + body, limit, self.pool.take() or await self.pool.connect())
+            return await self._ask(data, limit, self.pool.take() or await self.pool.connect())
         except UpstreamError as error:
             if not error.untouched or method != "GET":
                 raise
-        return await self._ask(head + body, limit, await self.pool.connect())
+        return await self._ask(data, limit, await self.pool.connect())
 
     async def _ask(self, data: bytes, limit: int, upstream: UpstreamConnection) -> Fetched:
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()

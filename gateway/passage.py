@@ -11,7 +11,7 @@ from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
 from gateway.http.connection import ClientConnection
 from gateway.http.deadlines import NEVER
-from gateway.http.forwarding import UnsendableError, upstream_head
+from gateway.http.forwarding import UnsendableError, upstream_request
 from gateway.http.framing import Head
 from gateway.http.relay import Outcome, Relay
 from gateway.http.tunnel import Tunnel
@@ -132,17 +132,14 @@ class Passage:
                 reason=f"credential: {type(error).__name__}",
             ) from error
         try:
-            return (
-                upstream_head(
-                    plan.request,
-                    plan.head,
-                    host=self._path.pool.settings.host_header,
-                    identity=plan.identity,
-                    token=self._used_token,
-                    audit_id=plan.audit_id,
-                    subprotocols=plan.subprotocols,
-                )
-                + plan.request.body
+            return upstream_request(
+                plan.request,
+                plan.head,
+                host=self._path.pool.settings.host_header,
+                identity=plan.identity,
+                token=self._used_token,
+                audit_id=plan.audit_id,
+                subprotocols=plan.subprotocols,
             )
         except UnsendableError as error:
             raise refusal(

@@ -1,4 +1,4 @@
-"""The head of an upstream request, built from nothing: judged path, allowed client headers, our own identity last."""
+"""An upstream request, built from nothing: judged path, allowed client headers, our own identity last."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def identity_block(headers: Iterable[tuple[str, str]]) -> bytes:
     return "".join(lines).encode("ascii")
 
 
-def upstream_head(
+def upstream_request(
     request: Request,
     head: Head,
     *,
@@ -47,35 +47,34 @@ def upstream_head(
     token: str,
     audit_id: str,
     subprotocols: Sequence[str] = (),
-    body: bytes = b"",
 ) -> bytes:
-    """Everything before the body. Raises UnsendableError."""
-    own = _own(request, host, token, audit_id)
-    parts = [own]
+    """Head and body: the length announced is that of the body sent. Raises UnsendableError."""
+    parts = [_own(request, host, token, audit_id)]
     parts.extend(b"%s: %s\r\n" % header for header in head.forwarded)
     if head.user_agent:
         parts.append(b"User-Agent: %s\r\n" % head.user_agent.encode("ascii"))
     if request.upgrade:
         parts.append(_upgrade(request.upgrade, subprotocols))
-    if body or request.method in WITH_BODY:
-        parts.append(b"Content-Length: %d\r\n" % len(body))
-    parts.append(identity)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    return _with_body(parts, identity, request)
 
 
-def plain_head(
-    request: Request, *, host: str, identity: bytes, token: str, audit_id: str, content_type: str, length: int
-) -> bytes:
-    """The head of a request that the gateway makes by itself, as the agent; it asks for JSON."""
+def own_request(request: Request, *, host: str, identity: bytes, token: str, audit_id: str) -> bytes:
+    """A request that the gateway makes by itself, as the agent; it asks for JSON. Raises UnsendableError."""
+    content_type = request.content_type
     parts = [_own(request, host, token, audit_id), b"Accept: application/json\r\nUser-Agent: chaperone\r\n"]
     if content_type:
         if not content_type.isascii() or not content_type.isprintable():
             raise UnsendableError("the content type cannot stand in a header")
         parts.append(f"Content-Type: {content_type}\r\n".encode("ascii"))
-    if length or request.method in WITH_BODY:
-        parts.append(b"Content-Length: %d\r\n" % length)
-    parts.extend((identity, b"\r\n"))
+    return _with_body(parts, identity, request)
+
+
+def _with_body(parts: list[bytes], identity: bytes, request: Request) -> bytes:
+    if not identity:
+        raise UnsendableError("there is nobody to impersonate")
+    if request.body or request.method in WITH_BODY:
+        parts.append(b"Content-Length: %d\r\n" % len(request.body))
+    parts.extend((identity, b"\r\n", request.body))
     return b"".join(parts)
 
 

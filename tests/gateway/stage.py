@@ -7,7 +7,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -238,6 +238,9 @@ class Client:
             return await asyncio.wait_for(self.reader.read(), 20)
         except (ConnectionError, ssl.SSLError):
             return b""
+
+    def stop_reading(self) -> None:
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     def abort(self) -> None:
         self.writer.transport.abort()
