@@ -52,11 +52,15 @@ class Kubectl:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TERM") if key in os.environ}
         return {**kept, "KUBECONFIG": str(self.kubeconfig)}
 
-    def apply(self, doing: str, objects: Iterable[Object]) -> None:
-        """Server-side apply of all objects in one call; works from Kubernetes 1.20 on (no client-side validation)."""
+    def apply(self, doing: str, objects: Iterable[Object], *, server_side: bool = True) -> None:
+        """All objects in one call, without kubectl's own validation.
+
+        server_side False: for objects with fields that an old server does not know and drops. Kubernetes 1.20 refuses
+        these in a server-side apply.
+        """
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        arguments = ("apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-")
-        self.must(doing, *arguments, stdin=json.dumps(items))
+        way = ("--server-side", "--force-conflicts") if server_side else ()
+        self.must(doing, "apply", *way, "--validate=false", "-f", "-", stdin=json.dumps(items))
 
     def get(self, *arguments: str) -> Any:
         """The object or list, decoded; None when it is not there."""

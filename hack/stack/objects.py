@@ -26,7 +26,7 @@ def apply_kinds(admin: Kubectl) -> None:
     documents = [
         document for path in sorted((ROOT / "crds").glob("*.yaml")) for document in _load(path.read_text())
     ]
-    admin.apply("applying the CustomResourceDefinitions", documents)
+    admin.apply("applying the CustomResourceDefinitions", documents, server_side=False)
     names = [f"crd/{kind}.chaperone.dev" for kind in KINDS]
     doing = "waiting for the CustomResourceDefinitions"
     admin.must(doing, "wait", "--for=condition=Established", "--timeout=60s", *names)
