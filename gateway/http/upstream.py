@@ -202,6 +202,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._surplus = True
         if self.head_done:
             self._deliver()
+        elif self._complete:
+            self._fail(UpstreamError("the API server switched protocols without saying to which"))
 
     def _deliver(self) -> None:
         receiver, pieces, complete = self._receiver, self._pieces, self._complete

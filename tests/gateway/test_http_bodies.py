@@ -158,7 +158,7 @@ def test_a_get_with_a_body_is_refused() -> None:
 # Expect
 
 
-DENY_WIDGETS = policy({"name": "no-widgets", "match": {"resources": ["widgets"]}, "action": "Deny"})
+DENY_PROXY = policy({"name": "no-proxy", "match": {"resources": ["pods/proxy"]}, "action": "Deny"})
 EXPECTING = POST + f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n\r\n"
 
 
@@ -178,14 +178,13 @@ def test_100_continue_comes_when_the_body_is_wanted() -> None:
 def test_a_denied_upload_is_answered_without_100_continue() -> None:
     async def scene(stage: Stage) -> None:
         client = await stage.connect()
-        raw = EXPECTING.replace("POST", "PUT").replace(CONFIG_MAPS, "/apis/example.com/v1/widgets/a")
-        await client.send(raw)
+        await client.send(EXPECTING.replace(CONFIG_MAPS, PODS + "/web/proxy/upload"))
         got = await client.reply()
         assert got.status["code"] == 403
         assert got.values("connection") == ["close"]
         stage.assert_untouched()
 
-    play(scene, policies=(DENY_WIDGETS,))
+    play(scene, policies=(DENY_PROXY,))
 
 
 def test_an_unauthenticated_upload_is_answered_without_100_continue() -> None:
