@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from chaperone.core.audit import encode
+
 log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
@@ -55,6 +57,22 @@ class Chain(Protocol):
     def reset(self, mark: object) -> None:
         """Forget every line sealed since the mark: they were not written."""
         ...
+
+
+class PlainLines:
+    """Records as lines, each for itself."""
+
+    def resume(self, last_line: bytes) -> None:
+        """Nothing depends on the line before."""
+
+    def seal(self, record: Record) -> bytes:
+        return encode(record)
+
+    def mark(self) -> object:
+        return None
+
+    def reset(self, mark: object) -> None:
+        """Nothing was remembered."""
 
 
 class Sink(Protocol):

@@ -102,7 +102,8 @@ class MintedCredential:
         """Until 80 % of the token's life is over, or it was rejected."""
         due = renew_after(self._minted.lifetime if self._minted else 0.0, self._jitter())
         try:
-            await asyncio.wait_for(self._rejected.wait(), due)
+            async with asyncio.timeout(due):
+                await self._rejected.wait()
         except TimeoutError:
             return
         await self._sleep(max(0.0, self._minted_at + REJECTION_PAUSE - self._clock()))

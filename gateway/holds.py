@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 1000
 """Approvals of one and the same request, one after the other, that may be kept in the cluster."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks at what is waited for: in the mirror, or in the API while that is not to be trusted."""
 MOST_ROUNDS = 20
-UNSEEN_POLL = 2.0
-"""Seconds between two looks at the API while the mirror is not to be trusted."""
 
 
 class HoldMetrics(Protocol):
@@ -246,12 +246,9 @@ class HoldLoop:
         if left <= 0 or step <= 0:
             self._metrics.hold("timeout" if left <= 0 else "retry")
             return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
-        mirror = self._store.mirror
-        trusted = mirror.ready and not mirror.failure
         try:
-            await asyncio.wait_for(
-                changed.wait(), min(left, step) if trusted else min(left, step, UNSEEN_POLL)
-            )
+            async with asyncio.timeout(min(left, step, LOOK_EVERY)):
+                await changed.wait()
         except TimeoutError:
             return None
         changed.clear()

@@ -148,7 +148,8 @@ class PolicySnapshot:
     async def _keep_rights(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._rights_changed.wait(), RIGHTS_CHECK)
+                async with asyncio.timeout(RIGHTS_CHECK):
+                    await self._rights_changed.wait()
                 await asyncio.sleep(self._rights_pause)
             except TimeoutError:
                 pass

@@ -111,8 +111,8 @@ class DataPathSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """Where audit records go. Each worker writes its own file with its own chain: PATH of "audit.jsonl"
-    becomes "audit-<instance>.jsonl" beside it."""
+    """Where audit records go. With several workers each has its own file: "audit.jsonl" becomes "audit-0.jsonl",
+    "audit-1.jsonl" and so on. After a rotation send SIGHUP."""
 
     path: Annotated[
         str, Setting('file for JSON lines, or "-" for standard output (not durable: no fdatasync)')
@@ -148,11 +148,17 @@ class HoldSettings:
             at_most=55,
         ),
     ] = 20.0
+    connect_step: Annotated[
+        float,
+        Seconds(
+            "the same for exec and the like, which no client sends again by itself", at_least=0, at_most=600
+        ),
+    ] = 50.0
     abandoned_after: Annotated[
         float,
         Seconds(
             "an approval claimed by a gateway that has not been heard of for this long becomes Unknown",
-            at_least=10,
+            at_least=60,
         ),
     ] = 120.0
     waiting: Annotated[
@@ -165,7 +171,7 @@ class LimitSettings:
     """Bounds of one worker. What exceeds them is refused with a Status."""
 
     header_bytes: Annotated[int, Setting("one header block", at_least=1024, at_most=1_048_576)] = 65_536
-    header_count: Annotated[int, Setting("headers of one request", at_least=10, at_most=1000)] = 100
+    header_count: Annotated[int, Setting("headers of one request", at_least=60, at_most=1000)] = 100
     target_bytes: Annotated[int, Setting("path and query", at_least=256, at_most=65_536)] = 16_384
     body_bytes: Annotated[
         int, Setting("body of one request; the API server's own limit is 3 MiB", at_least=1024)

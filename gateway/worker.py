@@ -1,0 +1,240 @@
+"""One worker process: makes every service, serves, and ends in order. The only place where the parts are joined.
+
+Imported in the worker itself, after the supervisor has said where the metrics of several workers meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaperone.core.identity import Caller
+from chaperone.core.policy import RiskSettings
+from chaperone.core.token import Refused
+from chaperone.kube.approvals import ApprovalStore
+from chaperone.kube.connection import Connection
+from chaperone.kube.tokens import mint_token
+from chaperone.settings.gateway import GatewaySettings
+from gateway import server
+from gateway.audit import AuditLog, FileSink, PlainLines, StreamSink
+from gateway.authn import Authenticator
+from gateway.claims import Claims
+from gateway.credential import FileCredential, MintedCredential
+from gateway.endpoints import Endpoints
+from gateway.health import Checks, HealthServer, Readiness, health_app
+from gateway.holds import HoldLoop, HoldTerms
+from gateway.metrics import GatewayMetrics
+from gateway.presence import Presence
+from gateway.services import Services
+from gateway.snapshot import PolicySnapshot
+
+log = logging.getLogger(__name__)
+
+STDOUT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this is, and the folder where all of them meet (None: it is the only one)."""
+
+    number: int = 0
+    count: int = 1
+    folder: Path | None = None
+
+    @property
+    def shares(self) -> bool:
+        return self.count > 1
+
+
+class CountedAuthenticator:
+    """Counts whether a token was known. Implements services.Authenticator."""
+
+    def __init__(self, inner: Authenticator, metrics: GatewayMetrics) -> None:
+        self._inner = inner
+        self._metrics = metrics
+
+    def cached(self, token: str) -> Caller | None:
+        caller = self._inner.cached(token)
+        self._metrics.token_cache(hit=caller is not None)
+        return caller
+
+    async def authenticate(self, token: str) -> Caller | Refused:
+        return await self._inner.authenticate(token)
+
+
+class Worker:
+    """Everything one worker is made of. Make it inside its event loop, with an open control connection."""
+
+    def __init__(self, settings: GatewaySettings, place: Place, control: Connection) -> None:
+        self.settings = settings
+        self.place = place
+        self.metrics = GatewayMetrics()
+        self.authenticator = Authenticator(settings.authentication, api=control)
+        self.snapshot = PolicySnapshot(
+            control,
+            risk_settings=RiskSettings(guard_namespace=settings.guard_namespace),
+            max_age=settings.max_policy_age,
+            clock=time.monotonic,
+            jitter=random.random,
+        )
+        self.credential = make_credential(settings, control)
+        self.approvals = ApprovalStore(control, clock=time.monotonic, jitter=random.random)
+        self.presence = Presence(
+            control,
+            namespace=settings.guard_namespace,
+            lease=lease_name(socket.gethostname(), place.number),
+            nonce=secrets.token_hex(4),
+            clock=time.monotonic,
+            wall=time.time,
+            dead_after=settings.holds.abandoned_after,
+        )
+        self.claims = Claims(self.approvals, self.presence, wall=time.time, jitter=random.random)
+        self.holds = HoldLoop(
+            self.approvals,
+            self.claims,
+            self.snapshot,
+            self.metrics,
+            terms=HoldTerms(
+                cluster=settings.cluster,
+                step=settings.holds.step,
+                connect_step=settings.holds.connect_step,
+                waiting=settings.holds.waiting,
+            ),
+            wall=time.time,
+            clock=time.monotonic,
+        )
+        self.audit = make_audit(settings, place, self.metrics)
+        self.readiness = Readiness(
+            self.checks(), clock=time.time, folder=place.folder, worker=place.number, workers=place.count
+        )
+        self.services = Services(
+            authenticator=CountedAuthenticator(self.authenticator, self.metrics),
+            snapshot=self.snapshot,
+            holds=self.holds,
+            audit=self.audit,
+            metrics=self.metrics,
+            credential=self.credential,
+        )
+
+    def checks(self) -> Checks:
+        """What must be there before requests are served; each names what is missing."""
+        return {
+            "policies": lambda: self.snapshot.missing,
+            "credential": lambda: "" if self.credential.ready else "there is no valid data-path token",
+            "issuers": self._missing_issuers,
+            "audit": lambda: self.audit.failure,
+        }
+
+    def refresh(self) -> None:
+        """Gauges that are read, not counted."""
+        self.metrics.policy_age(self.snapshot.age)
+        self.metrics.audit_queue(self.audit.depth)
+
+    def background(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """What runs beside the server. One that ends with an error ends the worker: half a gateway must not serve."""
+        return (
+            self.authenticator.run,
+            self.snapshot.run,
+            self.credential.run,
+            self.approvals.run,
+            self.presence.run,
+            self.claims.run,
+            self.readiness.run,
+            self._keep_gauges,
+        )
+
+    async def _keep_gauges(self) -> None:
+        while True:
+            self.refresh()
+            await asyncio.sleep(5.0)
+
+    def _missing_issuers(self) -> str:
+        """One issuer that is down keeps its own agents away; only when all are is nobody served."""
+        faults = self.authenticator.faults()
+        return "; ".join(faults) if faults and len(faults) == len(list(self.authenticator.key_sets())) else ""
+
+
+async def run(settings: GatewaySettings, endpoints: Endpoints, place: Place) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises what cannot be put right while running."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    relax = settings.upstream.relax_x509_strict
+    async with Connection(
+        endpoints.control, timeout=settings.control.timeout, relax_x509_strict=relax
+    ) as control:
+        worker = Worker(settings, place, control)
+        loop.add_signal_handler(signal.SIGHUP, worker.audit.reopen)
+        async with running(worker):
+            log.info("worker started", extra={"worker": place.number, "instance": worker.presence.instance})
+            await server.main(worker.services, endpoints.serving(settings), stop)
+            if not worker.claims.open:
+                await worker.presence.withdraw()
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[None]:
+    """The services around the server: up before it listens, down after its last request."""
+    async with AsyncExitStack() as stack:
+        worker.audit.start()
+        stack.push_async_callback(worker.audit.close)
+        health = worker.settings.health
+        if health.enabled:
+            app = health_app(worker.readiness, worker.metrics, worker.refresh)
+            probes = HealthServer(app, health.address, health.port, share=worker.place.shares)
+            await probes.start()
+            stack.push_async_callback(probes.close)
+            log.info("probes", extra={"address": probes.address[0], "port": probes.address[1]})
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks = [group.create_task(start()) for start in worker.background()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def make_credential(settings: GatewaySettings, control: Connection) -> MintedCredential | FileCredential:
+    account = settings.data_path
+    if account.token_file is not None:
+        return FileCredential(account.token_file, clock=time.monotonic)
+    return MintedCredential(
+        lambda: mint_token(control, account.namespace, account.name, account.token_lifetime),
+        clock=time.monotonic,
+        jitter=random.random,
+    )
+
+
+def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics) -> AuditLog:
+    path = settings.audit.path
+    sink = StreamSink(STDOUT) if path == "-" else FileSink(audit_path(Path(path), place))
+    return AuditLog(
+        sink,
+        PlainLines(),
+        queue=settings.audit.queue,
+        wait=settings.audit.wait,
+        on_failure=metrics.audit_failure,
+    )
+
+
+def audit_path(path: Path, place: Place) -> Path:
+    """A file has one writer: several workers have several files."""
+    return path.with_name(f"{path.stem}-{place.number}{path.suffix}") if place.shares else path
+
+
+def lease_name(host: str, worker: int) -> str:
+    """The same after a restart of this worker; a valid object name whatever the host is called."""
+    safe = re.sub(r"[^a-z0-9.-]+", "-", host.lower()).strip(".-")[:200] or "host"
+    return f"chaperone-gateway-{safe}-{worker}"
