@@ -177,10 +177,10 @@ def test_no_account_is_powerful() -> None:
     assert outcome("R18", ask("create", "pods", ns="kube-system", obj=pod()), nobody) is NO
 
 
-@pytest.mark.parametrize(("ns", "expected"), [("dev", NO), ("kube-system", UNKNOWN), (GUARD, UNKNOWN)])
-def test_bindings_that_were_not_looked_up(ns: str, expected: Outcome) -> None:
-    assert SETTINGS.privileged_accounts is None
-    assert outcome("R18", ask("create", "pods", ns=ns, obj=pod(serviceAccountName="root"))) is expected
+@pytest.mark.parametrize("ns", ["dev", "kube-system", GUARD])
+def test_bindings_that_were_not_looked_up(ns: str) -> None:
+    unknown = replace(SETTINGS, privileged_accounts=None)
+    assert outcome("R18", ask("create", "pods", ns=ns, obj=pod(serviceAccountName="root")), unknown) is UNKNOWN
 
 
 # Custom resources

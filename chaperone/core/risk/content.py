@@ -45,8 +45,11 @@ def _admin_like(obj: Mapping[str, Any], request: Request, settings: RiskSettings
     role = rights.role_key(obj, request.namespace)
     if role is None:
         return UNKNOWN
-    powerful = settings.powerful_roles or frozenset()
-    return YES if role[1] in settings.admin_roles or role in powerful else NO
+    if role[1] in settings.admin_roles:
+        return YES
+    if settings.powerful_roles is None:
+        return UNKNOWN
+    return YES if role in settings.powerful_roles else NO
 
 
 def _powerful_role(obj: Mapping[str, Any], request: Request, _: RiskSettings) -> Outcome:

@@ -15,7 +15,6 @@ from chaperone.core.policy import RiskSettings
 from chaperone.core.request import Request
 from chaperone.core.risk.content import on_object
 from chaperone.core.risk.fields import any_object, any_of, field, flag, is_mapping, objects
-from chaperone.core.risk.places import is_sensitive
 from chaperone.core.risk.row import NO, UNKNOWN, YES, Condition, Outcome, Reads, Target
 
 _TEMPLATE = ("spec", "template", "spec")
@@ -133,14 +132,10 @@ def _owns_node(spec: PodSpec, request: Request, settings: RiskSettings) -> Outco
 
 
 def _privileged_account(spec: PodSpec, request: Request, settings: RiskSettings) -> Outcome:
-    """Does the pod run as an account that a powerful role reaches?
-
-    Where bindings were not looked up, the configured list is empty: then only sensitive namespaces cannot be told,
-    because their controllers' accounts are powerful as a rule. Otherwise no agent could start any pod anywhere.
-    """
+    """Does the pod run as an account that a powerful role reaches? Unknown where bindings were not looked up."""
     accounts = settings.privileged_accounts
     if accounts is None:
-        return UNKNOWN if is_sensitive(request.namespace, settings) else NO
+        return UNKNOWN
     # serviceAccount is the deprecated alias; the server ignores it where both are set, a reader had better not.
     names = [name for name in (field(spec, "serviceAccountName"), field(spec, "serviceAccount")) if name]
     return any_of(
