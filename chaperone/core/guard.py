@@ -69,8 +69,8 @@ def stamp_review(
         return ()
     if subresource != "status":
         return Refused("a decision goes to the status subresource: kubectl patch --subresource=status")
-    before, after = _mapping(old.get("status")), {key: status[key] for key in status if key not in WRITE_ONLY}
-    if before != after:
+    before = _stored(_mapping(old.get("status")))
+    if before != _stored(status):
         return Refused(
             "beside status.decision (and status.decisionReason) nothing may be changed in the same write"
         )
@@ -95,7 +95,7 @@ def stamp_review(
 
 def reviewed_status(old: Object, approval: Approval, review: Review) -> dict[str, Any]:
     """The whole status after one more review. Decides nothing by a clock but the review's own time."""
-    status = dict(_mapping(old.get("status")))
+    status = dict(_stored(_mapping(old.get("status"))))
     status["reviews"] = [*(status.get("reviews") or ()), _written(review)]
     counted = replace(approval, reviews=(*approval.reviews, review))
     status["approvals"] = f"{life.tally(counted).approved}/{approval.required}"
@@ -106,6 +106,10 @@ def reviewed_status(old: Object, approval: Approval, review: Review) -> dict[str
         conditions = [*(status.get("conditions") or ()), *decided.pop("conditions")]
         status.update(decided, conditions=list({item["type"]: item for item in conditions}.values()))
     return status
+
+
+def _stored(status: Object) -> Object:
+    return {key: value for key, value in status.items() if key not in WRITE_ONLY}
 
 
 def use_within(obj: Object) -> float:
