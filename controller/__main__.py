@@ -49,9 +49,11 @@ def _endpoint(probe: ProbeSettings) -> str | None:
 
 
 def _log_to_stderr(level: str) -> None:
-    """One line an event. kopf's own debug lines quote whole objects: they are never shown below info."""
+    """One line an event. kopf's lines for every object and every probe are noise, and its debug lines
+    quote whole objects: of kopf and aiohttp only warnings are shown."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    for name in ("kopf", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         for name, value in self.options().items():
             self.cfg.set(name, value)
+        if "control_socket_disable" in self.cfg.settings:  # older releases have no such socket
+            self.cfg.set("control_socket_disable", True)
 
     def options(self) -> dict[str, Any]:
         """gunicorn's settings. The access log stays off: it would repeat what the API server's audit log

@@ -1,0 +1,76 @@
+"""How the webhook starts, and how it refuses to."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from chaperone.settings.webhook import WebhookListenSettings, WebhookSettings
+from tests.webhook.test_tls import write_pair
+from webhook.__main__ import main
+from webhook.server import Server
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> WebhookListenSettings:
+    return write_pair(tmp_path, "webhook", mtime=1000)
+
+
+def server(listen: WebhookListenSettings) -> Server:
+    return Server(WebhookSettings(listen=listen), lambda: Flask("never built here"))
+
+
+def test_the_server_keeps_to_itself(listen: WebhookListenSettings) -> None:
+    """No control socket, no access log, no trust in forwarded addresses."""
+    config = server(listen).cfg
+    assert config.control_socket_disable is True
+    assert config.accesslog is None
+    assert config.forwarded_allow_ips == []
+    assert config.worker_class_str == "gthread"
+
+
+@pytest.mark.parametrize(("address", "bind"), [("127.0.0.1", "127.0.0.1:9443"), ("::", "[::]:9443")])
+def test_both_address_families(listen: WebhookListenSettings, address: str, bind: str) -> None:
+    assert server(replace(listen, address=address)).cfg.bind == [bind]
+
+
+def test_every_connection_asks_for_the_current_certificate(listen: WebhookListenSettings) -> None:
+    made = server(listen)
+    context = made.cfg.ssl_context(made.cfg, None)
+    assert isinstance(context, ssl.SSLContext)
+    assert made.cfg.ssl_context(made.cfg, None) is context
+
+
+def test_every_fault_of_the_settings_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "webhook.yaml"
+    config.write_text("listen: {certificate: /nowhere.crt, key: /nowhere.key, port: 0}\nthreds: 4\n")
+    assert main(["--config", str(config)]) == 2
+    told = capsys.readouterr().err
+    for path in ("listen.certificate", "listen.key", "listen.port", "threds"):
+        assert path in told
+
+
+def test_a_certificate_that_cannot_be_used_is_told(
+    listen: WebhookListenSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listen.certificate.write_text("nothing")
+    config = tmp_path / "webhook.yaml"
+    config.write_text(f"listen: {{certificate: {listen.certificate}, key: {listen.key}}}\n")
+    assert main(["--config", str(config)]) == 2
+    assert "webhook cannot start" in capsys.readouterr().err
+
+
+def test_one_account_cannot_be_gateway_and_controller(
+    listen: WebhookListenSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "webhook.yaml"
+    accounts = "accounts: {gateway: same, controller: same}"
+    config.write_text(f"listen: {{certificate: {listen.certificate}, key: {listen.key}}}\n{accounts}\n")
+    assert main(["--config", str(config)]) == 2
+    assert "two accounts" in capsys.readouterr().err
