@@ -27,7 +27,7 @@ from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Fault, Head
 from gateway.http.pool import Pool
 from gateway.http.upstream import UpstreamError
-from gateway.passage import Passage, Plan
+from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.record import COMPLETE, RECEIVED, request_record
 from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Services, Spend
@@ -36,8 +36,6 @@ from gateway.tasks import Tasks, must_wait
 
 log = logging.getLogger(__name__)
 
-CLIENT_GONE = 499
-"""In records and metrics: the client went before it was answered."""
 NO_NEEDS = Needs()
 
 
@@ -141,7 +139,8 @@ class Exchange:
             return
         if self._task is not None and not self._task.done():
             self._task.cancel()
-        self.complete(CLIENT_GONE, reason="the client went away")
+        else:
+            self.complete(CLIENT_GONE, reason="the client went away")
 
     # -- the flow
 
@@ -291,12 +290,12 @@ class Exchange:
 
     # -- answers and records
 
-    def refuse(self, error: RefusalError) -> None:
-        """Answer, unless there is nobody left to answer to; then record."""
+    def refuse(self, error: RefusalError, *, outcome: int | None = None) -> None:
+        """Record, then answer, unless there is nobody left to answer to. outcome: of a request that was sent."""
         connection, self._connection = self._connection, None
         head_only = self._head.method == "HEAD"
         headers = (*error.headers, ("Audit-Id", self.audit_id))
-        self.complete(error.code, reason=error.reason)
+        self.complete(error.code, reason=error.reason, outcome=outcome)
         if connection is None or connection.is_gone:
             return
         if error.raw is not None:
@@ -332,8 +331,19 @@ class Exchange:
                 reason=f"audit: {type(error).__name__}",
             ) from error
 
-    def complete(self, code: int, *, reason: str = "", recorded: bool = False, **more: object) -> None:
-        """The end, once: the last record, the metrics, the spent approval. code 0: the outcome is unknown."""
+    def complete(
+        self,
+        code: int,
+        *,
+        reason: str = "",
+        recorded: bool = False,
+        outcome: int | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        """The end, once: the last record, the metrics, the spent approval.
+
+        code: what the client got. outcome: what upstream answered, 0 when that is unknown; None: the same as code.
+        """
         if self.done:
             return
         self.done = True
@@ -341,7 +351,7 @@ class Exchange:
         if not recorded:
             record = self.record(COMPLETE)
             record["responseStatus"] = {"code": code, "reason": reason} if reason else {"code": code}
-            record.update(more)
+            record.update(more or {})
             try:
                 services.audit.write(record)
             except Exception:
@@ -350,7 +360,8 @@ class Exchange:
         word = self.verdict.action.word if self.verdict is not None else ""
         services.metrics.observe(verb, word, code, now - self.received_at)
         if self._approval is not None:
-            self._path.tasks.spawn(services.holds.finish(self._approval, code, self.audit_id))
+            executed = code if outcome is None else outcome
+            self._path.tasks.spawn(services.holds.finish(self._approval, executed, self.audit_id))
 
 
 def _unauthenticated(refused: Refused) -> RefusalError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ EXPIRY_LEEWAY = 0.5
 """Seconds after the end of a token's life within which its open streams are closed."""
 RETRYABLE = frozenset({"GET", "HEAD"})
 UNAUTHENTICATED = 401
+CLIENT_GONE = 499
+"""In records and metrics: the client went before it was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,21 +219,24 @@ class Passage:
     def _ended(self, outcome: Outcome) -> None:
         error = outcome.error
         if error is not None and not outcome.answered:
-            self._failed(error)
+            self._failed(error, outcome.code)
             return
         relay = self._receiver
         sent = relay.bytes_sent if isinstance(relay, Relay) else 0
         reason = self._reason or (str(error) if error is not None else "")
-        self._complete(outcome.code, reason=reason, recorded=self._recorded and not reason, bytesSent=sent)
+        self._complete(
+            outcome.code, reason=reason, recorded=self._recorded and not reason, more={"bytesSent": sent}
+        )
 
-    def _failed(self, error: UpstreamError) -> None:
+    def _failed(self, error: UpstreamError, code: int = 0) -> None:
+        """There is nothing to pass on. code: what upstream answered, 0 when it is not known whether it did."""
         if error.untouched and self._may_retry():
             self._retried = True
             self._task = self._path.tasks.start(self._again())
             return
         self._close_stream()
         self._close_tap(str(error))
-        self._exchange.refuse(refusal(error.code, str(error), self._plan.request))
+        self._exchange.refuse(refusal(error.code, str(error), self._plan.request), outcome=code)
 
     def _may_retry(self) -> bool:
         request = self._plan.request
@@ -262,7 +268,7 @@ class Passage:
             self._admit(upstream.code)
         except UpstreamError as error:
             upstream.abort()
-            self._failed(error)
+            self._failed(error, upstream.code)
             return
         if client is None or client.is_gone:
             upstream.abort()
@@ -276,18 +282,19 @@ class Passage:
         tunnel, self._tunnel = self._tunnel, None
         counted = {"bytesSent": tunnel.bytes_sent, "bytesReceived": tunnel.bytes_received} if tunnel else {}
         more = self._close_tap(self._reason or reason)
-        self._complete(101, reason=self._reason or reason, recorded=False, **counted, **more)
+        self._complete(101, reason=self._reason or reason, recorded=False, more={**counted, **more})
 
     def _not_upgraded(self, refused: Refusal) -> None:
         """Upstream did not switch: its error is passed on, bounded, and never as a stream."""
         self._close_tap("the API server refused the upgrade")
         if refused.code < 400:
-            self._failed(UpstreamError(f"the API server answered the upgrade with {refused.code}"))
+            failure = UpstreamError(f"the API server answered the upgrade with {refused.code}")
+            self._failed(failure, refused.code)
             return
         try:
             self._check_credential(refused.code)
         except UpstreamError as error:
-            self._failed(error)
+            self._failed(error, refused.code)
             return
         chosen = self._path.services.choose_filter(
             self._plan.request, self._plan.standing.caller, self._plan.verdict
@@ -366,11 +373,15 @@ class Passage:
         if not carry_through or self._plan.request.upgrade:
             self._close_stream()
             self._close_tap("the client went away")
-            self._exchange.complete(0 if carry_through else 499, reason="the client went away")
+            self._exchange.complete(
+                CLIENT_GONE, reason="the client went away", outcome=0 if self._sent else None
+            )
 
-    def _complete(self, code: int, *, reason: str, recorded: bool, **more: object) -> None:
+    def _complete(
+        self, code: int, *, reason: str, recorded: bool, more: Mapping[str, object] | None = None
+    ) -> None:
         self._close_stream()
-        self._exchange.complete(code, reason=reason, recorded=recorded, **more)
+        self._exchange.complete(code, reason=reason, recorded=recorded, more=more)
 
 
 def _no_outcome(_outcome: Outcome) -> None:

@@ -129,7 +129,7 @@ class Relay:
     # -- head and body
 
     def _begin(self, upstream: UpstreamConnection, out: list[bytes]) -> None:
-        code = upstream.code
+        self.code = code = upstream.code
         if 300 <= code < 400 and code != 304:
             raise UpstreamError(f"the API server answered with a redirect ({code}), which is never followed")
         if self._admit is not None:
@@ -138,7 +138,7 @@ class Relay:
         if self._filter is not None:
             headers = self._filter.head(code, headers)
             headers = [header for header in headers if header[0].lower() != b"content-length"]
-        self.code, self._started = code, True
+        self._started = True
         if self._client is None:
             return
         self._bodiless = self._head_only or code in BODILESS

@@ -30,7 +30,11 @@ AUTH = f"Authorization: Bearer {TOKEN}\r\n"
 PODS = "/api/v1/namespaces/dev/pods"
 
 AGENT = Caller(
-    issuer="https://issuer.example", subject="sub-1", username="repo:acme/app", groups=("agents",), run="run-7"
+    issuer="https://issuer.example",
+    subject="sub-1",
+    username="repo:acme/app",
+    groups=("agents",),
+    run="run-7",
 )
 
 
@@ -287,7 +291,7 @@ class Stage:
     async def settle(self, condition: Callable[[], bool]) -> None:
         """Wait until something on this side has happened."""
         async with asyncio.timeout(20):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - nothing in production code tells a test
                 await asyncio.sleep(0.005)
 
     def assert_untouched(self) -> None:
@@ -356,4 +360,3 @@ def play(
         assert services.limits.open_streams == 0
 
     uvloop.run(run())
-

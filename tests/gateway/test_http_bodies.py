@@ -96,7 +96,10 @@ LITTLE = HttpLimits(body_bytes=1000, pipelined_bytes=2000)
 
 def test_a_body_over_the_limit_is_refused_however_it_is_framed() -> None:
     async def scene(stage: Stage) -> None:
-        for raw in (POST.encode() + b"Content-Length: 1001\r\n\r\n", CHUNKED_POST.encode() + chunks(b"a" * 1001)):
+        for raw in (
+            POST.encode() + b"Content-Length: 1001\r\n\r\n",
+            CHUNKED_POST.encode() + chunks(b"a" * 1001),
+        ):
             got = await stage.exchange(raw)
             assert got.status["code"] == 413
             assert got.values("connection") == ["close"]
@@ -224,7 +227,12 @@ def test_ht06_a_pipelined_request_waits_for_the_answer_to_the_first() -> None:
         await stage.settle(lambda: True)
         assert [seen.target for seen in stage.upstream.requests] == ["/first"]
         release.set()
-        assert [(await client.reply()).body for _ in range(4)] == [b"/first", b"/second", b"/third", b"/fourth"]
+        assert [(await client.reply()).body for _ in range(4)] == [
+            b"/first",
+            b"/second",
+            b"/third",
+            b"/fourth",
+        ]
 
     play(scene, upstream=Upstream(answer))
 
@@ -262,7 +270,10 @@ def test_a_body_and_the_next_request_in_one_piece() -> None:
         await client.send(request(CONFIG_MAPS, method="POST", body=BODY) + request("/second"))
         assert (await client.reply()).code == 200
         assert (await client.reply()).code == 200
-        assert [(seen.method, seen.body) for seen in stage.upstream.requests] == [("POST", BODY), ("GET", b"")]
+        assert [(seen.method, seen.body) for seen in stage.upstream.requests] == [
+            ("POST", BODY),
+            ("GET", b""),
+        ]
 
     play(scene)
 
@@ -572,7 +583,9 @@ def test_ht08_a_client_that_goes_ends_the_upstream_request(answer: object, how: 
             await client.head()
         client.abort() if how == "abort" else client.writer.close()
         await stage.upstream.until(lambda: stage.upstream.closed == 1)
-        await stage.settle(lambda: bool(stage.audit.records) and stage.audit.records[-1]["stage"] == "ResponseComplete")
+        await stage.settle(
+            lambda: bool(stage.audit.records) and stage.audit.records[-1]["stage"] == "ResponseComplete"
+        )
 
     play(scene, upstream=Upstream(answer))  # type: ignore[arg-type]
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from chaperone.core.request import Request
 from chaperone.core.identity import Caller
+from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.http.limits import HttpLimits
 from gateway.services import Tap
@@ -37,7 +37,9 @@ def switching(protocol: str = "websocket", *more: str) -> bytes:
 
 async def echo(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Switch, then send everything back in upper case until the other side ends."""
-    writer.write(switching("SPDY/3.1" if _seen.method == "POST" else "websocket", "Sec-WebSocket-Accept: s3pPL"))
+    writer.write(
+        switching("SPDY/3.1" if _seen.method == "POST" else "websocket", "Sec-WebSocket-Accept: s3pPL")
+    )
     while data := await reader.read(65536):
         writer.write(data.upper())
         await writer.drain()
@@ -80,7 +82,11 @@ def test_the_handshake_headers_of_both_sides_arrive() -> None:
         await client.send(upgrade())
         code, headers = await client.head()
         assert code == 101
-        assert dict(headers) == {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Accept": "s3pPL"}
+        assert dict(headers) == {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Accept": "s3pPL",
+        }
         (seen,) = stage.upstream.requests
         assert seen.value("sec-websocket-key") == "dGhlIHNhbXBsZSBub25jZQ=="
         assert seen.value("sec-websocket-version") == "13"
@@ -90,8 +96,13 @@ def test_the_handshake_headers_of_both_sides_arrive() -> None:
 
 
 def test_id13_a_bearer_subprotocol_is_taken_off_and_extensions_are_not_offered() -> None:
-    bearer = "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
-    headers = WEBSOCKET.replace("v5.channel", f"{bearer}, v5.channel") + "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    bearer = "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(
+        TOKEN.encode()
+    ).decode().rstrip("=")
+    headers = (
+        WEBSOCKET.replace("v5.channel", f"{bearer}, v5.channel")
+        + "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    )
 
     async def scene(stage: Stage) -> None:
         await opened(stage, upgrade(headers, auth=""))
@@ -169,7 +180,10 @@ NOT_SWITCHED = {
     "404": (reply(404, b'{"kind":"Status","code":404,"status":"Failure"}'), 404),
     "500 chunked": (b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nstream", 500),
     "CVE-2020-8559 200": (b"HTTP/1.1 200 OK\r\n\r\nshell output", 502),
-    "CVE-2022-3172 302": (b"HTTP/1.1 302 Found\r\nLocation: https://evil.example\r\nContent-Length: 0\r\n\r\n", 502),
+    "CVE-2022-3172 302": (
+        b"HTTP/1.1 302 Found\r\nLocation: https://evil.example\r\nContent-Length: 0\r\n\r\n",
+        502,
+    ),
     "another protocol": (switching("h2c") + b"stream", 502),
     "two protocols": (switching("websocket", "Upgrade: h2c") + b"stream", 502),
     "101 without Upgrade": (b"HTTP/1.1 101 X\r\n\r\nstream", 502),
@@ -290,7 +304,12 @@ def test_st10_silence_is_not_an_end() -> None:
         await client.send(b"still here")
         assert await client.reader.readexactly(10) == b"STILL HERE"
 
-    play(scene, upstream=Upstream(echo), limits=short, upstream_settings={"first_byte_seconds": 0.2, "idle_seconds": 0.2})
+    play(
+        scene,
+        upstream=Upstream(echo),
+        limits=short,
+        upstream_settings={"first_byte_seconds": 0.2, "idle_seconds": 0.2},
+    )
 
 
 def test_a_stalled_reader_stops_the_other_side() -> None:
@@ -323,10 +342,15 @@ def test_a_stalled_upstream_stops_the_client() -> None:
     async def scene(stage: Stage) -> None:
         client = await opened(stage)
         sent = 0
-        with pytest.raises(TimeoutError):
+
+        async def flood() -> None:
+            nonlocal sent
             while sent < 64 << 20:
                 await asyncio.wait_for(client.send(b"x" * 65536), 0.5)
                 sent += 65536
+
+        with pytest.raises(TimeoutError):
+            await flood()
         assert sent < 32 << 20
 
     play(scene, upstream=Upstream(deaf))
@@ -344,7 +368,9 @@ def test_a_megabyte_each_way_arrives_whole() -> None:
     play(scene, upstream=Upstream(echo))
 
 
-@pytest.mark.parametrize("raw", [upgrade(), "GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: g\r\n" + AUTH + "\r\n"])
+@pytest.mark.parametrize(
+    "raw", [upgrade(), "GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: g\r\n" + AUTH + "\r\n"]
+)
 def test_st11_a_stream_ends_with_its_token(raw: str) -> None:
     async def serve(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         watch = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
