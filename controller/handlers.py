@@ -10,10 +10,11 @@ program is down.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,14 @@ LOGIN_LIFETIME = timedelta(minutes=10)
 """Credentials are read again after this: a pod's token is renewed in its file once an hour."""
 
 
+class EndlessBackoffs:
+    """Seconds between kopf's attempts to reach the API server: it must never give up, for then its watches
+    end."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 2.0, 5.0), itertools.repeat(10.0))
+
+
 def settings_of(memo: Any) -> ControllerSettings:
     """The settings that `python -m controller` has put there; under plain `kopf run`, from the file in the
     variable."""
@@ -53,6 +62,7 @@ async def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) 
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = EndlessBackoffs()
     ours = settings_of(memo)
     reconciler = Reconciler(_connect(ours), ours, time.time)
     agenda = Agenda(ours.retention.approvals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def test_no_handler_puts_finalizers_or_annotations_on_objects() -> None:
     assert not registry._changing.get_all_handlers()
     watched = {str(handler.selector) for handler in registry._watching.get_all_handlers()}
     assert len(watched) == 2
+
+
+def test_kopf_never_gives_up_on_the_api_server_and_each_request_starts_anew() -> None:
+    backoffs = handlers.EndlessBackoffs()
+    first = list(itertools.islice(backoffs, 1000))
+    assert first[:4] == [1.0, 2.0, 5.0, 10.0]
+    assert len(first) == 1000
+    assert next(iter(backoffs)) == 1.0
 
 
 def test_under_plain_kopf_the_settings_come_from_the_named_file(
