@@ -120,7 +120,8 @@ class Claims:
         if instance == self._presence.instance:
             # Ours, and not open: its claimant was refused or cancelled before anything was forwarded.
             await self._give_up(name, claim_id, Phase.FAILED)
-        elif await self._presence.is_dead(instance):
+        elif not self._presence.missing and await self._presence.is_dead(instance):
+            # Who cannot keep a Lease of its own must not take the lack of one for a death.
             await self._give_up(name, claim_id, Phase.UNKNOWN)
 
     async def _give_up(self, name: str, claim_id: str, phase: Phase) -> None:
@@ -132,6 +133,8 @@ class Claims:
         if claim_id in self._open:
             return
         patch = finished(phase, audit_id="", code=0, now=self._wall())
+        # There is no audit id; Kubernetes 1.20 makes null of an empty text in a merge patch and refuses that.
+        del patch["status"]["execution"]["auditID"]
         patch["metadata"] = {"resourceVersion": approval.resource_version}
         if await self._store.patch_status(name, patch) is not None:
             log.warning(

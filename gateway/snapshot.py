@@ -146,6 +146,9 @@ class PolicySnapshot:
         self._rights_changed.set()
 
     async def _keep_rights(self) -> None:
+        for mirror in self._rbac.values():
+            await mirror.wait_ready()
+        self._rights_changed.set()
         while True:
             try:
                 async with asyncio.timeout(RIGHTS_CHECK):

@@ -21,6 +21,7 @@ from chaperone.core.request import Request, parse
 from chaperone.core.timestamp import rfc3339
 from chaperone.core.verdict import Action
 from chaperone.kube.approvals import APPROVALS, ApprovalStore
+from chaperone.kube.connection import Connection
 from chaperone.kube.mirror import MirrorTerms
 from gateway.claims import Claims
 from gateway.holds import HoldLoop, HoldTerms
@@ -141,11 +142,28 @@ async def gateway(
     policy: dict[str, Any] | None = None,
     **terms: Any,
 ) -> AsyncIterator[Gateway]:
-    async with server.connect() as connection, asyncio.TaskGroup() as group:
+    async with (
+        server.connect() as connection,
+        gateway_on(connection, name, nonce, policy=policy, **terms) as made,
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def gateway_on(
+    connection: Connection,
+    name: str,
+    nonce: str = "a",
+    *,
+    policy: dict[str, Any] | None = None,
+    namespace: str = "default",
+    **terms: Any,
+) -> AsyncIterator[Gateway]:
+    async with asyncio.TaskGroup() as group:
         store = ApprovalStore(connection, clock=time.monotonic, jitter=lambda: 0.5, terms=QUICK)
         presence = Presence(
             connection,
-            namespace="guard",
+            namespace=namespace,
             lease=name,
             nonce=nonce,
             clock=time.monotonic,
@@ -511,13 +529,18 @@ def test_ap_05_a_gateway_killed_between_claim_and_outcome_leaves_unknown_never_a
                 assert isinstance(await victim.decide(DELETE), Spend)
                 while not (survivor.store.seen(name) or {}).get("status", {}).get("claimedBy"):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
+                await survivor.presence.renew()
                 await survivor.claims.sweep()
                 assert phase(server, name) == "Executing"
                 await victim.presence.renew()
+                await survivor.presence.renew()
                 await survivor.claims.sweep()
                 assert phase(server, name) == "Executing"
             # The victim is gone without a word.
             await asyncio.sleep(0.3)
+            await survivor.claims.sweep()
+            assert phase(server, name) == "Executing", "who cannot keep its own lease judges nobody"
+            await survivor.presence.renew()
             await survivor.claims.sweep()
             assert phase(server, name) == "Unknown"
             answer = await survivor.decide(DELETE)
