@@ -148,7 +148,7 @@ class PolicySnapshot:
     async def _keep_rights(self) -> None:
         for mirror in self._rbac.values():
             await mirror.wait_ready()
-        self._rights_changed.set()
+        self._survey()
         while True:
             try:
                 async with asyncio.timeout(RIGHTS_CHECK):

@@ -32,7 +32,7 @@ from gateway.authn import Authenticator
 from gateway.claims import Claims
 from gateway.credential import FileCredential, MintedCredential
 from gateway.endpoints import Endpoints
-from gateway.health import Checks, HealthServer, Readiness, health_app
+from gateway.health import Checks, HealthServer, Readiness, health_app, missing
 from gateway.holds import HoldLoop, HoldTerms
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
@@ -42,6 +42,9 @@ from gateway.snapshot import PolicySnapshot
 log = logging.getLogger(__name__)
 
 STDOUT = 1
+GAUGES_EVERY = 1.0
+WARM_UP = 15.0
+"""Seconds for which a worker waits to be ready before it listens all the same, and says 503 in person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class Worker:
     async def _keep_gauges(self) -> None:
         while True:
             self.refresh()
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(GAUGES_EVERY)
 
     def _missing_issuers(self) -> str:
         """One issuer that is down keeps its own agents away; only when all are is nobody served."""
@@ -179,9 +182,20 @@ async def run(settings: GatewaySettings, endpoints: Endpoints, place: Place) -> 
         loop.add_signal_handler(signal.SIGHUP, worker.audit.reopen)
         async with running(worker):
             log.info("worker started", extra={"worker": place.number, "instance": worker.presence.instance})
+            await warm_up(worker, stop)
             await server.main(worker.services, endpoints.serving(settings), stop)
             if not worker.claims.open:
                 await worker.presence.withdraw()
+
+
+async def warm_up(worker: Worker, stop: asyncio.Event) -> None:
+    """Workers share a port: one that knows no policies yet must not take requests that another could serve."""
+    end = time.monotonic() + WARM_UP
+    while (found := missing(worker.checks())) and not stop.is_set():
+        if time.monotonic() >= end:
+            log.warning("not ready, but listening", extra={"missing": found})
+            return
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
