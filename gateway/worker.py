@@ -27,7 +27,8 @@ from chaperone.kube.connection import Connection
 from chaperone.kube.tokens import mint_token
 from chaperone.settings.gateway import GatewaySettings
 from gateway import server
-from gateway.audit import AuditLog, FileSink, PlainLines, StreamSink
+from gateway.audit import AuditLog, PlainLines
+from gateway.audit_sinks import FileSink, StreamSink
 from gateway.authn import Authenticator
 from gateway.claims import Claims
 from gateway.credential import FileCredential, MintedCredential

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.audit import AuditLog, AuditUnavailable, FileSink, Record, Sink, StreamSink
+from gateway.audit import AuditLog, AuditUnavailable, Record
+from gateway.audit_sinks import FileSink, Sink, StreamSink
 
 
 class NumberedChain:
@@ -217,7 +218,7 @@ def test_a_batch_that_fails_half_way_is_cut_off_again(
     async def scenario() -> None:
         log = log_of(FileSink(tmp_path / "audit.jsonl"))
         log.start()
-        monkeypatch.setattr("gateway.audit.os.write", short)
+        monkeypatch.setattr("gateway.audit_sinks.os.write", short)
         await log.durable({"id": 1})
         with pytest.raises(AuditUnavailable):
             await log.durable({"id": 2})
