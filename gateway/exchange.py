@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,14 +39,26 @@ log = logging.getLogger(__name__)
 NO_NEEDS = Needs()
 
 
-def new_id() -> str:
-    return str(uuid.uuid4())
+class AuditIds:
+    """Random UUIDs (version 4); the system is asked for randomness once for many. Not for secrets."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def new(self) -> str:
+        if not self._left:
+            digits = os.urandom(256 * 16).hex()
+            self._left = [digits[start : start + 32] for start in range(0, len(digits), 32)]
+        raw = self._left.pop()
+        return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-a{raw[17:20]}-{raw[20:]}"
 
 
 class DataPath:
     """Makes an exchange of every request. One for each worker; implements gateway.http.connection.Handler."""
 
-    __slots__ = ("clock", "loop", "pool", "services", "standings", "tasks")
+    __slots__ = ("clock", "loop", "new_id", "pool", "services", "standings", "tasks")
 
     def __init__(
         self,
@@ -59,6 +71,7 @@ class DataPath:
         self.pool = pool
         self.loop = loop
         self.clock = clock
+        self.new_id = AuditIds().new
         self.tasks = Tasks(loop)
         self.standings = Standings(services.snapshot)
 
@@ -71,7 +84,7 @@ class DataPath:
         now = self.clock()
         head = Head(method=method, target=target) if method or target else None
         record = request_record(
-            stage=COMPLETE, audit_id=new_id(), received_at=now, now=now, peer=connection.peer, head=head
+            stage=COMPLETE, audit_id=self.new_id(), received_at=now, now=now, peer=connection.peer, head=head
         )
         record["responseStatus"] = {"code": fault.code, "reason": fault.message}
         try:
@@ -111,7 +124,7 @@ class Exchange:
         self._passage: Passage | None = None
         self._approval: Approval | None = None
         self._subprotocols: tuple[str, ...] = ()
-        self.audit_id = new_id()
+        self.audit_id = path.new_id()
         self.peer = connection.peer
         self.received_at = path.clock()
         self.caller: Caller | None = None
@@ -246,7 +259,9 @@ class Exchange:
             raise self._found_out(request, standing, error.answer) from error
 
     def _eyes(self, standing: Standing) -> AgentEyes:
-        return AgentEyes(self._path.pool, self._path.services.credential, standing.identity, new_id)
+        return AgentEyes(
+            self._path.pool, self._path.services.credential, standing.identity, self._path.new_id
+        )
 
     def _found_out(self, request: Request, standing: Standing, answer: Fetched) -> RefusalError:
         """The API server's own refusal, found out by a dry run, is the final answer; it may quote objects, so the
@@ -347,6 +362,7 @@ class Exchange:
         if self.done:
             return
         self.done = True
+        self._passage = None  # a cycle less for the garbage collector, with every request
         services, now = self._path.services, self._path.clock()
         if not recorded:
             record = self.record(COMPLETE)

@@ -381,6 +381,7 @@ class Passage:
         self, code: int, *, reason: str, recorded: bool, more: Mapping[str, object] | None = None
     ) -> None:
         self._close_stream()
+        self._receiver = None
         self._exchange.complete(code, reason=reason, recorded=recorded, more=more)
 
 

@@ -20,6 +20,7 @@ from gateway.http.deadlines import NEVER, Deadlines
 from gateway.http.framing import Fault, Head, Header, read_head
 from gateway.http.limits import HttpLimits
 from gateway.http.pool import keep_alive
+from gateway.http.read_buffer import ReadBuffer
 from gateway.tasks import must_wait
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class BodyError(Exception):
 class Front:
     """What all client connections of a worker share."""
 
-    __slots__ = ("body_bytes", "connections", "deadlines", "draining", "handler", "limits", "loop")
+    __slots__ = ("body_bytes", "buffer", "connections", "deadlines", "draining", "handler", "limits", "loop")
 
     def __init__(
         self, handler: Handler, limits: HttpLimits, deadlines: Deadlines, loop: asyncio.AbstractEventLoop
@@ -84,6 +85,7 @@ class Front:
         self.limits = limits
         self.deadlines = deadlines
         self.loop = loop
+        self.buffer = ReadBuffer()
         self.connections: set[ClientConnection] = set()
         self.body_bytes = 0
         self.draining = False
@@ -102,7 +104,7 @@ class Front:
             connection.abort()
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(asyncio.BufferedProtocol):
     __slots__ = (
         "_body",
         "_body_bytes",
@@ -171,6 +173,12 @@ class ClientConnection(asyncio.Protocol):
         front.connections.add(self)
         front.deadlines.add(self)
         self._expire_in(front.limits.head_seconds)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._front.buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._front.buffer.taken(nbytes))
 
     def data_received(self, data: bytes) -> None:
         if self._state is State.HEAD:

@@ -9,18 +9,20 @@ from contextlib import suppress
 
 from gateway.http.deadlines import NEVER, Deadlines
 from gateway.http.pool_settings import UpstreamSettings
+from gateway.http.read_buffer import ReadBuffer
 from gateway.http.upstream import UpstreamConnection, UpstreamError
 
 
 class Pool:
     """Last in, first out, so that connections which are not needed grow old and are closed."""
 
-    __slots__ = ("_closing", "_idle", "_loop", "_open", "deadlines", "settings")
+    __slots__ = ("_closing", "_idle", "_loop", "_open", "buffer", "deadlines", "settings")
 
     def __init__(
         self, settings: UpstreamSettings, deadlines: Deadlines, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.settings = settings
+        self.buffer = ReadBuffer()
         self.deadlines = deadlines
         self._loop = loop
         self._idle: list[UpstreamConnection] = []

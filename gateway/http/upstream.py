@@ -15,6 +15,7 @@ import httptools
 from gateway.http.deadlines import NEVER
 from gateway.http.framing import Header
 from gateway.http.pool_settings import UpstreamSettings
+from gateway.http.read_buffer import ReadBuffer
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +59,15 @@ class Home(Protocol):
 
     @property
     def settings(self) -> UpstreamSettings: ...
+    @property
+    def buffer(self) -> ReadBuffer: ...
     def give_back(self, connection: UpstreamConnection) -> None: ...
     def linger(self, connection: UpstreamConnection) -> None: ...
     def adopt(self, connection: UpstreamConnection) -> None: ...
     def forget(self, connection: UpstreamConnection) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """States: idle (no receiver), asked, answering (head_done), tunnel (stream set), closed (transport None)."""
 
     __slots__ = (
@@ -168,6 +171,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=self._home.settings.write_buffer)
         self._home.adopt(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._home.buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._home.buffer.taken(nbytes))
 
     def data_received(self, data: bytes) -> None:
         if self.stream is not None:
