@@ -22,9 +22,10 @@ from typing import Any
 
 import kopf
 
+from chaperone.kube.errors import EndpointError
 from chaperone.kube.official import connect, load_configuration
 from chaperone.settings.controller import ControllerSettings
-from chaperone.settings.loading import load_file
+from chaperone.settings.loading import SettingsError, load_file
 from controller.lifetimes import Agenda
 from controller.operator import Operator
 from controller.reconciliation import Reconciler
@@ -63,8 +64,12 @@ async def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) 
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = EndlessBackoffs()
-    ours = settings_of(memo)
-    reconciler = Reconciler(_connect(ours), ours, time.time)
+    try:
+        ours = settings_of(memo)
+        cluster = _connect(ours)
+    except (SettingsError, EndpointError, KeyError) as error:
+        raise kopf.PermanentError(f"the controller cannot start: {error}") from error
+    reconciler = Reconciler(cluster, ours, time.time)
     agenda = Agenda(ours.retention.approvals)
     memo["operator"] = Operator(reconciler, ours.resync, agenda, time.time)
     memo["task"] = asyncio.get_running_loop().create_task(memo["operator"].run(), name="reconciliation")

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from cel_expr_python import cel
 
 from chaperone.kube.configurations import AGENT_GUARD, guard_conditions, webhook_configurations
 
@@ -179,3 +180,48 @@ def test_reach_by_service_and_by_url() -> None:
 def test_exactly_one_way_to_the_webhook(ways: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either url or service"):
         built((1, 30), **ways)
+
+
+def passes(user: dict[str, Any], resource: tuple[str, str], identities: list[str]) -> bool:
+    """Do all matchConditions let a request through to the guard? Evaluated as CEL, as the API server does."""
+    environment = cel.NewEnv(variables={"request": cel.Type.DYN})
+    request = {"userInfo": user, "resource": {"group": resource[0], "version": "v1", "resource": resource[1]}}
+    results = [
+        environment.compile(condition["expression"]).eval(data={"request": request})
+        for condition in guard_conditions(identities)
+    ]
+    assert all(result.type() == cel.Type.BOOL for result in results)
+    return all(result.value() for result in results)
+
+
+FORWARDED = {"username": "anybody", "extra": {"chaperone.dev/run": ["r"]}}
+ODD = 'o"d\\d\nü'
+
+
+@pytest.mark.parametrize(
+    ("user", "resource", "expected"),
+    [
+        ({"username": CODER}, ("", "pods"), True),
+        ({"username": CODER, "extra": {}}, ("apps", "deployments"), True),
+        ({"username": ODD}, ("", "pods"), True),
+        (FORWARDED, ("", "pods"), True),
+        ({"username": "alice"}, ("", "pods"), False),
+        ({"username": "alice", "extra": {"scopes": ["chaperone.dev/run"]}}, ("", "pods"), False),
+        ({"username": "system:serviceaccount:kube-system:coder"}, ("", "pods"), False),
+        ({"username": CODER}, ("coordination.k8s.io", "leases"), False),
+        ({"username": CODER}, ("", "events"), False),
+        ({"username": CODER}, ("events.k8s.io", "events"), False),
+        ({"username": CODER}, ("authorization.k8s.io", "subjectaccessreviews"), False),
+        ({"username": CODER}, ("example.org", "events"), True),
+    ],
+)
+def test_the_conditions_let_agents_through_and_nobody_else(
+    user: dict[str, Any], resource: tuple[str, str], *, expected: bool
+) -> None:
+    """An error would be a refusal for everybody, so every shape of a user must give a plain yes or no."""
+    assert passes(user, resource, [CODER, ODD]) is expected
+
+
+def test_without_policies_only_forwarded_requests_reach_the_guard() -> None:
+    assert not passes({"username": CODER}, ("", "pods"), [])
+    assert passes(FORWARDED, ("", "pods"), [])
