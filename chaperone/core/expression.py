@@ -4,7 +4,8 @@ An expression sees only what this module names, each as a typed variable, so a m
 policy and not a surprise at the gate. A fact that is not known is left out of the data: an expression that does
 not need it still has a value, every other has none, which is an error and never false.
 
-Runs Google's native implementation; its loops end by its own iteration budget, its regular expressions are RE2.
+Runs Google's native implementation; its loops end by its own iteration budget, its regular expressions are RE2. It
+cuts texts at a NUL, so nothing with one in it is ever shown to it: neither an expression nor a fact (`facts`).
 One compiled expression may be evaluated by many threads at once (measured; evaluation keeps no state in it).
 """
 
@@ -15,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NewType
 
+import orjson
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
@@ -65,6 +67,37 @@ class Scope(Enum):
         return _CALLER if self is Scope.SUBJECT else {**_CALLER, **_REQUEST}
 
 
+Facts = NewType("Facts", dict[str, object])
+"""Variable to value, all of which the library shows to an expression as they are."""
+
+
+def facts(values: Mapping[str, object]) -> Facts:
+    """values: variable to plain JSON values (dict and list, not tuple). Leaves out, as not known, what the library
+    would show other than it is: a text with a NUL anywhere in the value, and what is no JSON."""
+    return Facts({name: value for name, value in values.items() if _is_sayable(value)})
+
+
+def _is_sayable(value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, str):
+        return "\0" not in value
+    try:
+        written = orjson.dumps(value)
+    except (orjson.JSONEncodeError, RecursionError):
+        return False
+    return b"\\u0000" not in written or not _holds_nul(value)
+
+
+def _holds_nul(value: object) -> bool:
+    """The slow, exact answer, where the written form hints at one (it may be a backslash, and no NUL)."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(_holds_nul(item) for item in value)
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationError:
     """An expression without a value. reason: a phrase that quotes nothing of the data."""
@@ -80,10 +113,10 @@ class Expression:
     reads: frozenset[str]
     program: Any = field(repr=False, compare=False)
 
-    def evaluate(self, data: Mapping[str, object]) -> bool | EvaluationError:
-        """data: variable to plain JSON values (dict and list, not tuple); leave out what is not known."""
+    def evaluate(self, known: Facts) -> bool | EvaluationError:
+        """known: from `facts`, without what is not known."""
         try:
-            result = self.program.eval(data=data)
+            result = self.program.eval(data=known)
             kind, value = result.type(), result.value()
         except RuntimeError as error:
             return EvaluationError(_evaluation_fault(str(error)))
@@ -98,6 +131,8 @@ def compile_expression(text: str, *, scope: Scope) -> Expression | str:
     """The compiled expression, or what is wrong with the text, as a phrase that follows its field path."""
     if len(text) > MAX_TEXT:
         return f"is {len(text)} characters long; the limit is {MAX_TEXT}: split the rule"
+    if "\0" in text:
+        return "holds a NUL, at which it would be cut"
     try:
         program = _environment(scope).compile(text)
     except RuntimeError as error:

@@ -6,17 +6,19 @@ import threading
 
 import pytest
 
-from chaperone.core.expression import MAX_TEXT, EvaluationError, Expression, Scope, compile_expression
+from chaperone.core.expression import MAX_TEXT, EvaluationError, Expression, Scope, compile_expression, facts
 
-FACTS = {
-    "claims": {"owner": "acme"},
-    "caller.username": "ci",
-    "caller.groups": ["agents", "ci"],
-    "request.verb": "update",
-    "request.parameters": {"dryRun": ["All"]},
-    "object": {"spec": {"replicas": 0}, "flag": True, "list": list(range(1000))},
-    "oldObject": None,
-}
+FACTS = facts(
+    {
+        "claims": {"owner": "acme"},
+        "caller.username": "ci",
+        "caller.groups": ["agents", "ci"],
+        "request.verb": "update",
+        "request.parameters": {"dryRun": ["All"]},
+        "object": {"spec": {"replicas": 0}, "flag": True, "list": list(range(1000))},
+        "oldObject": None,
+    }
+)
 
 
 def compiled(text: str, scope: Scope = Scope.RULE) -> Expression:
@@ -65,12 +67,14 @@ def test_no_value_is_an_error_and_never_false(text: str, reason: str) -> None:
 
 
 def test_what_the_library_cannot_convert_is_an_error() -> None:
-    assert isinstance(compiled("object.a == 1").evaluate({"object": {"a": 2**70}}), EvaluationError)
-    assert isinstance(compiled('object.a == "x"').evaluate({"object": {"a": "\ud800"}}), EvaluationError)
+    assert isinstance(compiled("object.a == 1").evaluate(facts({"object": {"a": 2**70}})), EvaluationError)
+    assert isinstance(
+        compiled('object.a == "x"').evaluate(facts({"object": {"a": "\ud800"}})), EvaluationError
+    )
 
 
 def test_an_error_quotes_nothing_of_the_object() -> None:
-    data = {"object": {"key": "hunter2", "map": {}}}
+    data = facts({"object": {"key": "hunter2", "map": {}}})
     for text in ("object.map[object.key] == 1", "int(object.key) == 1", "object.key.nope"):
         value = compiled(text).evaluate(data)
         assert isinstance(value, EvaluationError)
@@ -87,6 +91,7 @@ REFUSED = {
     "too long": ("true || " * 600 + "true", f"limit is {MAX_TEXT}"),
     "too deep": ("(" * 200 + "true" + ")" * 200, "recursion"),
     "nothing": ("", "does not compile"),
+    "a NUL, at which the library would cut it": ("true\0 && false", "NUL"),
 }
 
 
@@ -123,7 +128,9 @@ def test_many_threads_share_one_expression() -> None:
         for turn in range(1000):
             wanted = thread * 1_000_000 + turn + 10
             items = [1, 2, wanted if turn % 2 else 3]
-            if expression.evaluate({"object": {"items": items, "wanted": wanted}}) is not bool(turn % 2):
+            if expression.evaluate(facts({"object": {"items": items, "wanted": wanted}})) is not bool(
+                turn % 2
+            ):
                 wrong.append((thread, turn))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -132,3 +139,32 @@ def test_many_threads_share_one_expression() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+CUT: dict[str, tuple[str, dict[str, object]]] = {
+    "a text": ('object.a == "safe"', {"object": {"a": "safe\0evil"}}),
+    "a key": ("has(object.safe)", {"object": {"safe\0evil": 1}}),
+    "deep inside": ('object.a[0].b == "safe"', {"object": {"a": [{"b": "safe\0evil"}]}}),
+    "elsewhere in the object": ('object.a == "safe"', {"object": {"a": "safe", "b": "\0"}}),
+    "a plain fact": ('caller.username == "safe"', {"caller.username": "safe\0evil"}),
+    "one of a list": ('"safe" in caller.groups', {"caller.groups": ["safe\0evil"]}),
+}
+
+
+@pytest.mark.parametrize(("text", "values"), CUT.values(), ids=CUT)
+def test_what_the_library_would_cut_is_not_known(text: str, values: dict[str, object]) -> None:
+    """It takes a NUL for the end: without care all of these were true."""
+    assert isinstance(compiled(text).evaluate(facts(values)), EvaluationError)
+
+
+def test_a_backslash_is_no_nul() -> None:
+    known = facts({"object": {"a": ["\\u0000"], "b": {"c": 1}}})
+    assert compiled("object.b.c == 1").evaluate(known) is True
+
+
+def test_what_is_no_json_is_not_known() -> None:
+    nested: object = 1
+    for _ in range(5000):
+        nested = [nested]
+    for value in ({"a": object()}, {"a": nested}, {"a": {1, 2}}, {"a": "\udc80"}):
+        assert facts({"object": value}) == {}

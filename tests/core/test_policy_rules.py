@@ -205,6 +205,11 @@ MATCHES: dict[str, tuple[dict[str, Any], Request, tuple[bool, bool]]] = {
         ask(f"PATCH {POD}", payload=Payload(undetermined=frozenset({"object"}))),
         DENY,
     ),
+    "a text that would be cut for the expression": (
+        {"expression": 'object.a == "safe"'},
+        ask(f"PUT {POD}", {"a": "safe\0evil"}),
+        DENY,
+    ),
     "the options of an exec are no object": (
         {"expression": "object == null"},
         ask(f"POST {POD}/exec", {"command": ["sh"]}),

@@ -87,8 +87,9 @@ def policy_set(
 def _open(obj: object, faults: list[Fault]) -> tuple[str, str, int, Fields]:
     """Name, uid, generation and spec. A name that cannot be read is "", so that the fault is still told."""
     top = Fields(obj, "", faults)
-    if top.choice("apiVersion", (API_VERSION,), API_VERSION) and top.choice("kind", (KIND,), KIND):
-        top.require("spec")
+    top.choice("apiVersion", (API_VERSION,), API_VERSION)
+    top.choice("kind", (KIND,), KIND)
+    top.require("spec")
     metadata = top.child("metadata")
     metadata.require("name")
     name, uid = metadata.text("name"), metadata.text("uid")

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
+from chaperone.core.expression import Facts, facts
 from chaperone.core.identity import EXTRA_APPROVAL, EXTRA_POLICY, Caller
 from chaperone.core.policy.cluster_scope import CLUSTER_SCOPED
 from chaperone.core.request import Origin, Request
@@ -93,7 +94,7 @@ class Question:
             _may_create(request),
         )
         self.key = (self.kind, self.namespace)
-        self._facts: dict[str, object] | None = None
+        self._facts: Facts | None = None
 
     @property
     def reaches_any_namespace(self) -> bool:
@@ -103,13 +104,9 @@ class Question:
         cluster-scoped kind; it counts as the former. Built-in cluster-scoped kinds are known; a list of the
         namespaces themselves reaches each of them.
         """
-        if self.namespace:
-            return False
-        if (self.request.group, self.request.resource) in CLUSTER_SCOPED:
-            return False
-        return self.request.verb in COLLECTION_VERBS or (
-            self.request.verb == "create" and self.request.resource == "namespaces" and not self.request.group
-        )
+        verb, kind = self.request.verb, (self.request.group, self.request.resource)
+        spans = verb in COLLECTION_VERBS or (verb == "create" and kind == ("", "namespaces"))
+        return spans and not self.namespace and kind not in CLUSTER_SCOPED
 
     def is_settled(self, action: Action) -> bool:
         """Would a rule with this action, on facts that only the gateway has, have matched there?
@@ -119,10 +116,12 @@ class Question:
         return action in _SETTLED[self.view]
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Variable to value, for expressions."""
         if self._facts is None:
-            self._facts = {**_request_facts(self), **_object_facts(self.request), **caller_facts(self)}
+            self._facts = facts(
+                {**_request_facts(self), **_object_facts(self.request), **_caller_facts(self)}
+            )
         return self._facts
 
     def lacks(self, reads: frozenset[str]) -> bool:
@@ -140,8 +139,6 @@ def _view(request: Request, caller: Caller) -> View:
 
 def _name_in_body(request: Request) -> str:
     """The name that a create will have; "" with `generateName`, or when the body is not known."""
-    if request.subresource and request.resource != "pods":
-        return ""
     metadata = (request.payload.object or {}).get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     return name if isinstance(name, str) else ""
@@ -209,16 +206,21 @@ def allowing_verbs(kind: Kind, *, connect: bool) -> tuple[tuple[str, ...], bool]
 # What expressions may read
 
 
-def caller_facts(question: Question) -> dict[str, object]:
+def _caller_facts(question: Question) -> dict[str, object]:
     caller = question.caller
     if question.view is View.GATEWAY:
-        return subject_facts(caller)
+        return _token_facts(caller)
     if question.view is View.DIRECT:
         return {}
     return {f"caller.{name}": getattr(caller, name) for name in _CALLER_FACTS_SENT_ALONG}
 
 
-def subject_facts(caller: Caller) -> dict[str, object]:
+def subject_facts(caller: Caller) -> Facts:
+    """For the expressions of subjects."""
+    return facts(_token_facts(caller))
+
+
+def _token_facts(caller: Caller) -> dict[str, object]:
     """All that a verified token says."""
     return {
         "claims": dict(caller.claims),
