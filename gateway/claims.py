@@ -133,8 +133,6 @@ class Claims:
         if claim_id in self._open:
             return
         patch = finished(phase, audit_id="", code=0, now=self._wall())
-        # There is no audit id; Kubernetes 1.20 makes null of an empty text in a merge patch and refuses that.
-        del patch["status"]["execution"]["auditID"]
         patch["metadata"] = {"resourceVersion": approval.resource_version}
         if await self._store.patch_status(name, patch) is not None:
             log.warning(

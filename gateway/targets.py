@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from chaperone.core.approval import Target
+from chaperone.core.approval import Target, target_of
 from chaperone.core.request import Request
 from gateway.http.upstream import UpstreamError
 from gateway.services import Gather
@@ -39,7 +39,10 @@ async def observe(request: Request, gather: Gather) -> Target | Untargeted:
         raise UpstreamError(
             f"the object cannot be looked at: the API server answered {answer.code}", code=503
         )
-    return target_of(_decoded(answer.body))
+    target = target_of(_decoded(answer.body))
+    if target is None:
+        raise UpstreamError("the object cannot be looked at: it has no uid or no version", code=503)
+    return target
 
 
 def object_path(request: Request) -> str:
@@ -51,17 +54,6 @@ def object_path(request: Request) -> str:
     if request.namespace and request.resource != "namespaces":
         before_resource += 2
     return "/".join(parts[: before_resource + 2])
-
-
-def target_of(obj: Mapping[str, Any]) -> Target:
-    """uid and generation; the resourceVersion where a kind keeps no generation. Raises UpstreamError without them."""
-    metadata = obj.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    uid, generation = metadata.get("uid"), metadata.get("generation")
-    version = f"g{generation}" if generation else f"r{metadata.get('resourceVersion') or ''}"
-    if not (isinstance(uid, str) and uid and len(version) > 1):
-        raise UpstreamError("the object cannot be looked at: it has no uid or no version", code=503)
-    return Target(uid, version)
 
 
 def _may_create(request: Request) -> bool:

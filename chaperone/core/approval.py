@@ -21,6 +21,7 @@ from chaperone.core.approval_object import (
     decided,
     finished,
     read,
+    target_of,
 )
 from chaperone.core.legible import visible
 
@@ -45,6 +46,7 @@ __all__ = [
     "outcome",
     "read",
     "tally",
+    "target_of",
     "usable",
     "waiting_answer",
 ]
@@ -191,7 +193,7 @@ def _replaced(before: str, after: str) -> str:
 
 
 def _version(version: str) -> str:
-    words = {"g": "generation", "r": "resourceVersion"}
+    words = {"g": "generation", "r": "resourceVersion", "s": "state"}
     return f"{words.get(version[:1], 'version')} {visible(version[1:], 40)}" if version else "no version"
 
 

@@ -6,11 +6,14 @@ What is written for people to look at is escaped; what decides is the digest. No
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+import orjson
 
 from chaperone.core.identity import Caller
 from chaperone.core.legible import visible
@@ -52,7 +55,8 @@ class Review:
 class Target:
     """The live object as observed when the request was held. uid "" when there is none (create, collections).
 
-    version: its metadata.generation as "g<N>", or "r<resourceVersion>" where a kind keeps no generation.
+    version: its metadata.generation as "g<N>"; where a kind keeps no generation, "s<64 hex>" (see `target_of`) when it
+    has a status, else "r<resourceVersion>".
     """
 
     uid: str = ""
@@ -200,7 +204,9 @@ def claim(approval: Approval, claimed_by: str) -> dict[str, Any]:
 def finished(phase: Phase, *, audit_id: str, code: int, now: float) -> dict[str, Any]:
     """The merge patch of the status that ends a claimed approval: Executed, Failed or Unknown. It carries no
     resourceVersion: only the claimant may write, and the outcome must not be lost to a conflict."""
-    execution = {"auditID": audit_id, "code": code, "time": rfc3339_micro(now)}
+    execution: dict[str, Any] = {"code": code, "time": rfc3339_micro(now)}
+    if audit_id:  # Kubernetes 1.20 takes an empty text in a merge patch for null
+        execution["auditID"] = audit_id
     return {"status": {"phase": phase.value, "execution": execution}}
 
 
@@ -250,19 +256,49 @@ def _bounded(command: Sequence[str]) -> list[str]:
 
 def _target_spec(target: Target) -> dict[str, Any]:
     spec: dict[str, Any] = {"uid": target.uid}
-    if target.version.startswith("g"):
-        spec["generation"] = int(target.version[1:])
-    elif target.version:
-        spec["resourceVersion"] = target.version[1:]
+    kind, version = target.version[:1], target.version[1:]
+    if kind == "g":
+        spec["generation"] = int(version)
+    elif kind == "s":
+        spec["stateSHA256"] = version
+    elif version:
+        spec["resourceVersion"] = version
     return spec
+
+
+def target_of(obj: Mapping[str, Any]) -> Target | None:
+    """A live object as a target; None when it has no uid or no version.
+
+    The status of a pod or a namespace changes by itself and must not void an approval: where there is a status and no
+    generation, the version is the SHA-256 of everything else. Objects without a status (Secrets among them, whose
+    content no hash may hint at) go by resourceVersion.
+    """
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    uid, generation = metadata.get("uid"), metadata.get("generation")
+    if generation:
+        version = f"g{generation}"
+    elif "status" in obj:
+        version = f"s{_state(obj, metadata)}"
+    else:
+        version = f"r{metadata.get('resourceVersion') or ''}"
+    return Target(uid, version) if isinstance(uid, str) and uid and len(version) > 1 else None
+
+
+def _state(obj: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    steady = {
+        key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")
+    }
+    kept = {key: value for key, value in obj.items() if key != "status"} | {"metadata": steady}
+    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _target(source: _Source) -> Target:
     generation = source.integer("spec.target.generation", 0)
+    state = source.text("spec.target.stateSHA256", "")
     version = source.text("spec.target.resourceVersion", "")
-    return Target(
-        source.text("spec.target.uid", ""), f"g{generation}" if generation else version and f"r{version}"
-    )
+    known = (generation and f"g{generation}") or (state and f"s{state}") or (version and f"r{version}")
+    return Target(source.text("spec.target.uid", ""), known or "")
 
 
 def _phase(text: str) -> Phase:

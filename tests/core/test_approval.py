@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaperone.core import approval as life
+from chaperone.core import approval_object
 from chaperone.core.approval import (
     TERMINAL,
     TRANSITIONS,
@@ -24,6 +25,7 @@ from chaperone.core.approval import (
     may_move,
     outcome,
     tally,
+    target_of,
     usable,
     waiting_answer,
 )
@@ -482,3 +484,51 @@ class TestObjects:
             life.read(obj)
         assert fault in str(raised.value)
         assert "\x1b" not in str(raised.value)
+
+
+STATEFUL: dict[str, Any] = {
+    "metadata": {"uid": "u", "resourceVersion": "7", "labels": {"a": "b"}},
+    "spec": {"x": 1},
+    "status": {"y": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "voids"),
+    [
+        ({"status": {"y": 3}}, False),
+        ({"metadata": {**STATEFUL["metadata"], "resourceVersion": "8"}}, False),
+        ({"metadata": {**STATEFUL["metadata"], "managedFields": [{"time": "now"}]}}, False),
+        ({"metadata": {**STATEFUL["metadata"], "labels": {"a": "c"}}}, True),
+        ({"metadata": {**STATEFUL["metadata"], "uid": "v"}}, True),
+        ({"spec": {"x": 2}}, True),
+        ({"stringData": {}}, True),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_status_update_voids_no_approval_of_a_kind_without_generation(
+    changed: dict[str, Any], voids: bool
+) -> None:
+    assert (target_of({**STATEFUL, **changed}) != target_of(STATEFUL)) is voids
+
+
+@pytest.mark.parametrize(
+    ("obj", "version"),
+    [
+        ({"metadata": {"uid": "u", "generation": 3, "resourceVersion": "7"}, "status": {}}, "g3"),
+        ({"metadata": {"uid": "u", "resourceVersion": "7"}, "data": {"password": "x"}}, "r7"),
+        ({"metadata": {"uid": "u"}}, None),
+        ({"metadata": {"uid": "", "generation": 3}}, None),
+        ({"metadata": {"generation": 3}}, None),
+        ({"metadata": "u"}, None),
+        ({}, None),
+    ],
+)
+def test_what_tells_one_state_of_a_target_from_another(obj: dict[str, Any], version: str | None) -> None:
+    assert target_of(obj) == (None if version is None else Target("u", version))
+
+
+def test_a_target_is_stored_and_read_again() -> None:
+    for target in (Target("u", "g3"), Target("u", "r7"), Target("u", "s" + "0" * 64), Target("u"), Target()):
+        stored = {"spec": {"target": approval_object._target_spec(target)}}
+        assert approval_object._target(approval_object._Source(stored)) == target
