@@ -168,13 +168,20 @@ def _held_and_approved(story: Story, number: int) -> None:
         "-p",
         APPROVE,
     )
-    output, _ = waiting.communicate(timeout=HOLD_SECONDS)
-    shown(AGENT, output)
+    shown(AGENT, _output(waiting))
     story.check(waiting.returncode == 0, "the waiting command went on and succeeded")
     phase = _eventually(lambda: _phase(story, name) == "Executed")
     shown(APPROVER, story.approver.run("get", "apreq", name).stdout)
     story.check(phase, "the approval is spent: Executed")
     story.check(_eventually(lambda: _is_going(story, VICTIM)), "the namespace goes")
+
+
+def _output(waiting: subprocess.Popen[str]) -> str:
+    try:
+        return waiting.communicate(timeout=HOLD_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        waiting.kill()
+        return waiting.communicate()[0] + f"(still waiting after {HOLD_SECONDS:.0f} s)"
 
 
 def _replayed(story: Story, number: int) -> None:
@@ -252,14 +259,18 @@ def _pending(story: Story) -> str:
 
     def look() -> bool:
         listed = (story.admin.get("apreq") or {}).get("items", [])
-        found[:] = [
-            item["metadata"]["name"] for item in listed if item.get("status", {}).get("phase") == "Pending"
-        ]
+        found[:] = [item["metadata"]["name"] for item in listed if _waits_for(item, VICTIM)]
         return bool(found)
 
     if not _eventually(look):
         raise ClusterError("no ApprovalRequest appeared for the held command; see the gateway's log")
     return found[-1]
+
+
+def _waits_for(item: dict[str, Any], name: str) -> bool:
+    return bool(
+        item.get("status", {}).get("phase") == "Pending" and item["spec"]["request"].get("name") == name
+    )
 
 
 def _phase(story: Story, name: str) -> str:

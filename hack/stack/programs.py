@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import time
 import urllib.error
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hack.cluster.errors import ClusterError
-from hack.cluster.processes import Process, start_tick
+from hack.cluster.processes import Process, spawn, start_tick
 from hack.stack.layout import ROOT, Layout
 
 START_SECONDS = 60.0
@@ -38,19 +37,9 @@ def start(layout: Layout, program: Program) -> None:
     if _runs(record.get(program.name)):
         return
     log = layout.log(program.name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **program.environment}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *program.arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    record[program.name] = Process(process.pid, start_tick(process.pid) or 0)
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **program.environment}
+    argv = [sys.executable, *program.arguments]
+    record[program.name] = spawn(argv, log_file=log, mark=str(layout.directory), env=environment)
     _save(layout, record)
 
 

@@ -11,7 +11,7 @@ from hack.cluster.errors import ClusterError
 from hack.cluster.pki import write_private
 from hack.stack import configs, objects, people, pki, ports, programs
 from hack.stack.kubectl import Kubectl
-from hack.stack.layout import NAMESPACE, Layout
+from hack.stack.layout import NAMESPACE, ROOT, Layout
 from hack.stack.programs import Program
 
 Log = Callable[[str], None]
@@ -81,7 +81,7 @@ def programs_of(layout: Layout, numbers: Mapping[str, int]) -> dict[str, Program
     known = [
         Program(
             "issuer",
-            ("hack/issuer.py", "serve", *serve, *certificate),
+            (str(ROOT / "hack" / "issuer.py"), "serve", *serve, *certificate),
             f"{configs.issuer_url(numbers)}/.well-known/openid-configuration",
         ),
         _program(layout, "webhook", f"https://127.0.0.1:{numbers['webhook']}/readyz"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -83,7 +84,8 @@ def test_kubectl_proxy(through: Kubectl, pod_namespace: str) -> None:
     port = free_port()
     with running(through.command("proxy", f"--port={port}"), through.environment()):
         url = f"http://127.0.0.1:{port}/api/v1/namespaces/{pod_namespace}/pods/shell"
-        assert '"name": "shell"' in until("an answer through kubectl proxy", lambda: fetch(url))
+        found = json.loads(until("an answer through kubectl proxy", lambda: fetch(url)))
+    assert found["metadata"]["name"] == "shell"
 
 
 class Terminal:

@@ -37,13 +37,14 @@ def life_of_a_configmap(api: Any, namespace: str) -> Any:
     live = api.read_namespaced_config_map(NAME, namespace)
     live.data["c"] = "3"
     seen.append(api.replace_namespaced_config_map(NAME, namespace, live).data)
-    seen.append(api.delete_namespaced_config_map(NAME, namespace).status)
+    api.delete_namespaced_config_map(NAME, namespace)
+    seen.append(missing(api, namespace, NAME))
     return seen
 
 
-def missing(api: Any, namespace: str) -> Any:
+def missing(api: Any, namespace: str, name: str = "nobody") -> Any:
     with pytest.raises(client.ApiException) as caught:
-        api.read_namespaced_pod("nobody", namespace)
+        api.read_namespaced_config_map(name, namespace)
     return caught.value.status, caught.value.body
 
 
