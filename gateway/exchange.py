@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from chaperone.core import gate, status
@@ -31,12 +32,14 @@ from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.record import COMPLETE, RECEIVED, request_record
 from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Services, Spend
-from gateway.standing import Standing, Standings, identity_on_the_wire
+from gateway.standing import LONGEST_REMEMBERED, Standing, Standings, identity_on_the_wire
 from gateway.tasks import Tasks, must_wait
 
 log = logging.getLogger(__name__)
 
 NO_NEEDS = Needs()
+_read_again = lru_cache(2048)(parse)
+"""`parse` is pure, and clients ask the same again and again."""
 
 
 class AuditIds:
@@ -183,8 +186,13 @@ class Exchange:
             raise refusal(
                 429, "this run sends more requests than its policy allows", request, retry_after=retry_after
             )
-        request = self.request = await self._gather(request, standing)
-        verdict = self._judge(request, standing)
+        verdict = None if self._head.upgrade else standing.verdicts.get((request.method, request.target))
+        if verdict is None:
+            request = self.request = await self._gather(request, standing)
+            verdict = self._judge(request, standing)
+            if request.is_read and not request.upgrade:
+                standing.remember(request, verdict)
+        self.verdict = verdict
         if verdict.action is Action.HOLD:
             verdict = await self._hold(request, standing, verdict)
         if verdict.action is not Action.ALLOW:
@@ -210,7 +218,8 @@ class Exchange:
 
     def _parse(self) -> Request:
         head = self._head
-        request = parse(head.method, head.target, upgrade=head.upgrade, content_type=head.content_type)
+        read = _read_again if len(head.target) <= LONGEST_REMEMBERED else parse
+        request = read(head.method, head.target, upgrade=head.upgrade, content_type=head.content_type)
         if isinstance(request, Unreadable):
             raise refusal(request.code, request.reason)
         if head.has_body and head.method in ("GET", "HEAD"):

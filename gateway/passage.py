@@ -47,10 +47,6 @@ class Plan:
     verdict: Verdict
     audit_id: str
 
-    @property
-    def is_stream(self) -> bool:
-        return is_long_running(self.request)
-
 
 def is_long_running(request: Request) -> bool:
     """Has no limit on its time: watches, followed logs, and all that admission calls CONNECT."""
@@ -69,6 +65,7 @@ class Passage:
         "_client",
         "_exchange",
         "_expiry",
+        "_is_stream",
         "_path",
         "_plan",
         "_reason",
@@ -98,6 +95,7 @@ class Passage:
         self._reason = ""
         self._used_token = ""
         self._retried = False
+        self._is_stream = is_long_running(plan.request)
         self._recorded = False
         self._sent = False
         self._stream_open = False
@@ -108,7 +106,7 @@ class Passage:
         """Send the request. Raises RefusalError or UpstreamError while nothing has been sent."""
         plan = self._plan
         data = self._bytes()
-        if plan.is_stream:
+        if self._is_stream:
             self._open_stream()
         try:
             if plan.request.upgrade:
@@ -168,7 +166,7 @@ class Passage:
         self._receiver = receiver = self._make_receiver()
         receiver.source(upstream)
         deadline = NEVER
-        if not self._plan.is_stream or request.upgrade:
+        if not self._is_stream or request.upgrade:
             deadline = pool.deadlines.now() + pool.settings.first_byte_seconds
         self._sent = True
         try:
@@ -195,9 +193,9 @@ class Passage:
         """Upstream has answered; nothing of it has reached the client. A read is recorded now or not answered."""
         plan = self._plan
         self._check_credential(code)
-        if not plan.request.is_read and not plan.is_stream:
+        if not plan.request.is_read and not self._is_stream:
             return
-        record = self._exchange.record(STARTED if plan.is_stream else COMPLETE)
+        record = self._exchange.record(STARTED if self._is_stream else COMPLETE)
         record["responseStatus"] = {"code": code}
         try:
             self._path.services.audit.write(record)
@@ -205,7 +203,7 @@ class Passage:
             raise UpstreamError(
                 "the audit log cannot take the record of this request, so its answer is withheld", code=503
             ) from error
-        self._recorded = not plan.is_stream
+        self._recorded = not self._is_stream
 
     def _check_credential(self, code: int) -> None:
         """A 401 is about the gateway's own credential, unless it comes from what lies behind a proxy subresource."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaperone.core import gate
 from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller, impersonation
 from chaperone.core.policy import Limits, PolicySet
+from chaperone.core.request import Request
+from chaperone.core.verdict import Verdict
 from gateway.http.forwarding import UnsendableError, identity_block
 from gateway.limits import RunKey, run_key, strictest
 from gateway.services import Snapshot
@@ -16,9 +18,18 @@ from gateway.services import Snapshot
 MOST_STANDINGS = 4096
 
 
+MOST_VERDICTS = 256
+LONGEST_REMEMBERED = 512
+"""Characters of a request target; longer ones are read and judged anew each time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused."""
+    """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused.
+
+    verdicts: on reads, by method and target. A verdict depends on nothing else where there is neither body nor
+    approval, and clients ask the same again and again.
+    """
 
     caller: Caller
     generation: int
@@ -27,6 +38,14 @@ class Standing:
     limits: Limits
     run: RunKey
     identity: bytes
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+
+    def remember(self, request: Request, verdict: Verdict) -> None:
+        if len(request.target) > LONGEST_REMEMBERED:
+            return
+        if len(self.verdicts) >= MOST_VERDICTS:
+            self.verdicts.clear()
+        self.verdicts[request.method, request.target] = verdict
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -116,6 +116,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_head_complete",
         "_headers",
         "_idle_bytes",
+        "_last",
+        "_last_headers",
+        "_last_line",
         "_message_complete",
         "_parser",
         "_reading_paused",
@@ -141,6 +144,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._surplus = False
         self._reading_paused = False
         self._body_waiter: asyncio.Future[bytes] | None = None
+        self._last: Head | None = None
+        self._last_line = (b"", "")
+        self._last_headers: list[Header] = []
         self.transport = None
         self.deadline = NEVER
         self.head: Head | None = None
@@ -284,13 +290,23 @@ class ClientConnection(asyncio.BufferedProtocol):
         if not raw.startswith(b"%s %s HTTP/" % (method, self._target)):
             self._refuse(Fault(400, "the request line must be METHOD, one space, path, one space, HTTP/1.1"))
             return
-        head = read_head(method, self._target, parser.get_http_version(), self._headers, self._front.limits)
+        head = self._read_headers(method, parser.get_http_version())
         if isinstance(head, Head) and bool(parser.should_upgrade()) != bool(head.upgrade):
             head = Fault(400, "the request can be read both with and without an upgrade")
         if isinstance(head, Fault):
             self._refuse(head)
         else:
             self._begin(head)
+
+    def _read_headers(self, method: bytes, version: str) -> Head | Fault:
+        """Clients send the same headers with every request of a connection; those are read once."""
+        limits, line = self._front.limits, (method, version)
+        if self._last is not None and line == self._last_line and self._headers == self._last_headers:
+            return self._last.again(self._target, limits)
+        head = read_head(method, self._target, version, self._headers, limits)
+        if isinstance(head, Head) and not head.has_body:
+            self._last, self._last_line, self._last_headers = head, line, self._headers
+        return head
 
     def _begin(self, head: Head) -> None:
         self.head = head

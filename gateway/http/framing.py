@@ -8,7 +8,7 @@ with underscores, impersonation headers, upgrades. Pure: no connection, no clock
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.http.limits import HttpLimits
 from gateway.http.upgrade import UpgradeError, asked_upgrade
@@ -26,7 +26,7 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Head:
-    """The head of one request. target: as sent, still percent-encoded.
+    """The head of one request, not changed once it has been read. target: as sent, still percent-encoded.
 
     forwarded: the client's headers that may travel upstream, in order, names as they will be written.
     content_length: None when there is none; chunked then says whether a body follows.
@@ -49,6 +49,13 @@ class Head:
     @property
     def has_body(self) -> bool:
         return self.chunked or bool(self.content_length)
+
+    def again(self, target: bytes, limits: HttpLimits) -> Head | Fault:
+        """The same method and headers for another target, on the same connection."""
+        if fault := _target_fault(self.method, target, limits):
+            return fault
+        text = target.decode("ascii")
+        return self if text == self.target else replace(self, target=text)
 
 
 REPEATABLE = {
@@ -91,13 +98,11 @@ def read_head(
     method: bytes, target: bytes, version: str, headers: Sequence[Header], limits: HttpLimits
 ) -> Head | Fault:
     """One reading of a request's head, or why there is none."""
-    if len(method) + len(target) + 12 > limits.request_line_bytes:
-        return Fault(414, f"the request line is longer than {limits.request_line_bytes} bytes")
     if len(headers) > limits.header_count:
         return Fault(431, f"more than {limits.header_count} headers")
     if version not in ("1.1", "1.0"):
         return Fault(505, "only HTTP/1.1 is spoken here")
-    if fault := _target_fault(target):
+    if fault := _target_fault(method, target, limits):
         return fault
     head = Head(method=method.decode("ascii"), target=target.decode("ascii"), http10=version == "1.0")
     framing: dict[bytes, list[bytes]] = {}
@@ -107,7 +112,9 @@ def read_head(
     return _read_framing(head, framing, limits) or head
 
 
-def _target_fault(target: bytes) -> Fault | None:
+def _target_fault(method: bytes | str, target: bytes, limits: HttpLimits) -> Fault | None:
+    if len(method) + len(target) + 12 > limits.request_line_bytes:
+        return Fault(414, f"the request line is longer than {limits.request_line_bytes} bytes")
     if not target.startswith(b"/"):
         return Fault(400, "the request target must be a path; absolute and authority forms are refused")
     if not target.isascii():
