@@ -76,17 +76,19 @@ def rbac_manifests(
     identities: Iterable[Identity],
     *,
     bindable_roles: Sequence[str] = BINDABLE_ROLES,
+    token_reviews: bool = False,
 ) -> list[Manifest]:
     """ServiceAccounts, roles and bindings of all our programs, and the role for people who approve.
 
     namespace: where our programs run. identities: whom policies hand out now; the controller keeps the
     impersonator's roles in step from then on. bindable_roles: ClusterRoles that spec.access may name.
+    token_reviews: the gateway is configured to ask the API server about tokens of no configured issuer.
     """
     return [
         *(_account(namespace, name) for name in (IMPERSONATOR, GATEWAY, CONTROLLER, WEBHOOK)),
         *impersonator_manifests(namespace, identities),
-        *_program(namespace, GATEWAY, _gateway_rules()),
-        *_token_minting(namespace),
+        *_program(namespace, GATEWAY, _gateway_rules(token_reviews=token_reviews)),
+        *_gateway_home(namespace),
         *_program(namespace, CONTROLLER, _controller_rules(bindable_roles)),
         *_program(namespace, WEBHOOK, _webhook_rules()),
         _cluster_role(APPROVER, _approver_rules()),
@@ -132,7 +134,8 @@ def impersonator_namespace_rules(whom: Impersonated, namespace: str) -> list[Man
     return [_rule([""], ["serviceaccounts"], ["impersonate"], names)] if names else []
 
 
-def _gateway_rules() -> list[Manifest]:
+def _gateway_rules(*, token_reviews: bool) -> list[Manifest]:
+    reviews = [_rule(["authentication.k8s.io"], ["tokenreviews"], ["create"])] if token_reviews else []
     return [
         _rule([OWN], ["agentpolicies"], READ),
         # The risk catalogue asks which accounts and roles are powerful.
@@ -141,14 +144,21 @@ def _gateway_rules() -> list[Manifest]:
         _rule([OWN], ["approvalrequests/status"], ["get", "patch", "update"]),
         _rule([OWN], ["agentsessions"], [*READ, "create", "delete"]),
         _rule([OWN], ["agentsessions/status"], ["get", "patch", "update"]),
+        *reviews,
     ]
 
 
-def _token_minting(namespace: str) -> list[Manifest]:
-    """The gateway mints the data path's credential: tokens of the impersonator, of no other account."""
-    name = f"{GATEWAY}-token"
-    rule = _rule([""], ["serviceaccounts/token"], ["create"], [IMPERSONATOR])
-    return [_role(namespace, name, [rule]), _binding(namespace, name, namespace, account=GATEWAY)]
+def _gateway_home(namespace: str) -> list[Manifest]:
+    """What the gateway does in our own namespace only."""
+    name = f"{GATEWAY}-home"
+    rules = [
+        # It mints the data path's credential: tokens of the impersonator, of no other account.
+        _rule([""], ["serviceaccounts/token"], ["create"], [IMPERSONATOR]),
+        # It shows by a Lease that it is alive, and looks at those of other gateways before it gives up
+        # their claims.
+        _rule(["coordination.k8s.io"], ["leases"], ["get", "create", "patch", "delete"]),
+    ]
+    return [_role(namespace, name, rules), _binding(namespace, name, namespace, account=GATEWAY)]
 
 
 def _controller_rules(bindable_roles: Sequence[str]) -> list[Manifest]:

@@ -103,6 +103,21 @@ def test_roles_that_may_be_handed_out_are_named_by_the_installation() -> None:
     assert binding["resourceNames"] == ["chaperone-impersonator", "edit"]
 
 
+def test_the_gateway_keeps_its_lease_in_our_namespace_only() -> None:
+    """Leases elsewhere, such as the control plane's, are none of its business."""
+    places = {namespace for namespace, rule in rules_of("chaperone-gateway") if "leases" in rule["resources"]}
+    assert places == {HOME}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_tokens_are_reviewed_only_where_that_is_configured(*, wanted: bool) -> None:
+    manifests = rbac_manifests(HOME, [], token_reviews=wanted)
+    found = [
+        rule for item in manifests for rule in item.get("rules", []) if "tokenreviews" in rule["resources"]
+    ]
+    assert bool(found) is wanted
+
+
 @pytest.mark.parametrize(
     ("username", "expected"),
     [
