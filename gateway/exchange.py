@@ -23,10 +23,11 @@ from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
-from gateway.http.connection import BodyError, ClientConnection
+from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Fault, Head
 from gateway.http.pool import Pool
+from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
 from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.record import COMPLETE, RECEIVED, request_record

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from chaperone.settings.gateway import GatewaySettings
 from gateway.exchange import DataPath
-from gateway.http.connection import Front
+from gateway.http.connection import ClientConnection
 from gateway.http.deadlines import Deadlines
+from gateway.http.front import Front
 from gateway.http.limits import HttpLimits
 from gateway.http.pool import Pool
 from gateway.http.pool_settings import UpstreamSettings
@@ -110,7 +111,7 @@ class Server:
         tls = self.certificate.context if self.certificate is not None else None
         handshake = self._settings.limits.handshake_seconds if tls is not None else None
         self._listener = await self._loop.create_server(
-            self.front.connection,
+            lambda: ClientConnection(self.front),
             sock=bound or bind(self._settings.address, self._settings.port),
             backlog=BACKLOG,
             ssl=tls,

@@ -11,16 +11,16 @@ import logging
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import httptools
 
 from gateway.http.answers import CONTINUE, own_answer, raw_answer
-from gateway.http.deadlines import NEVER, Deadlines
+from gateway.http.deadlines import NEVER
 from gateway.http.framing import Fault, Head, Header, read_head
-from gateway.http.limits import HttpLimits
+from gateway.http.front import ClientStream, Front, Served
 from gateway.http.pool import keep_alive
-from gateway.http.read_buffer import ReadBuffer
+from gateway.http.upload import BodyError, Upload
 from gateway.tasks import must_wait
 
 log = logging.getLogger(__name__)
@@ -38,84 +38,14 @@ class State(Enum):
     CLOSED = "closing or closed"
 
 
-class Served(Protocol):
-    """The request being served, seen from its connection."""
-
-    def start(self) -> None: ...
-    def client_gone(self) -> None: ...
-    def client_writable(self, writable: bool) -> None: ...
-
-
-class Stream(Protocol):
-    """What takes over after an upgrade."""
-
-    def client_data(self, data: bytes) -> None: ...
-    def client_eof(self) -> bool: ...
-    def client_lost(self) -> None: ...
-    def client_writable(self, writable: bool) -> None: ...
-
-
-class Handler(Protocol):
-    def begin(self, connection: ClientConnection, head: Head) -> Served: ...
-
-    def fault(
-        self, connection: ClientConnection, fault: Fault, method: str, target: str
-    ) -> Mapping[str, Any]:
-        """Record a request that is refused before it is read; the Status to answer with."""
-        ...
-
-
-class BodyError(Exception):
-    """The body did not come to its end as it should."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-
-
-class Front:
-    """What all client connections of a worker share."""
-
-    __slots__ = ("body_bytes", "buffer", "connections", "deadlines", "draining", "handler", "limits", "loop")
-
-    def __init__(
-        self, handler: Handler, limits: HttpLimits, deadlines: Deadlines, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.handler = handler
-        self.limits = limits
-        self.deadlines = deadlines
-        self.loop = loop
-        self.buffer = ReadBuffer()
-        self.connections: set[ClientConnection] = set()
-        self.body_bytes = 0
-        self.draining = False
-
-    def connection(self) -> ClientConnection:
-        return ClientConnection(self)
-
-    def drain(self) -> None:
-        """Close what is idle; every other connection closes after its answer."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
-
-    def abort(self) -> None:
-        for connection in tuple(self.connections):
-            connection.abort()
-
-
 class ClientConnection(asyncio.BufferedProtocol):
     __slots__ = (
-        "_body",
-        "_body_bytes",
-        "_body_left",
         "_body_waiter",
         "_buffer",
         "_close_announced",
         "_front",
         "_head_complete",
         "_headers",
-        "_idle_bytes",
         "_last",
         "_last_headers",
         "_last_line",
@@ -126,6 +56,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_state",
         "_surplus",
         "_target",
+        "_upload",
         "deadline",
         "head",
         "served",
@@ -151,7 +82,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.deadline = NEVER
         self.head: Head | None = None
         self.served: Served | None = None
-        self.stream: Stream | None = None
+        self.stream: ClientStream | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -160,10 +91,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._head_complete = False
         self._message_complete = False
         self._close_announced = False
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._body_left = 0
-        self._idle_bytes = 0
+        self._upload: Upload | None = None
 
     # -- asyncio.Protocol
 
@@ -313,7 +241,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._headers = []
         self._state = State.BUSY
         self.deadline = NEVER
-        self._body_left = head.content_length or 0
+        if head.has_body:
+            self._upload = Upload(self._front, head.content_length)
         self._bound_buffer()
         if self._state is not State.BUSY:
             return
@@ -379,10 +308,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         return await waiter
 
     def _body_data(self, data: bytes) -> None:
-        if self._body_left:
-            data, self._buffer = data[: self._body_left], data[self._body_left :]
-            self._body_left -= len(data)
-        before = self._body_bytes
+        upload = self._upload
+        if upload is None:
+            return
+        data, self._buffer = upload.split(data)
+        upload.begin_read(len(data))
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -390,37 +320,24 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._body_failed(Fault(400, f"the body is malformed ({type(error).__name__})"))
                 return
             self._surplus = True
-        self._body_progress(len(data), progress=self._body_bytes > before)
-
-    def _body_progress(self, count: int, *, progress: bool) -> None:
-        limits, front = self._front.limits, self._front
-        self._idle_bytes = 0 if progress else self._idle_bytes + count
-        if self._body_bytes > limits.body_bytes:
-            self._body_failed(Fault(413, f"the body is larger than the limit of {limits.body_bytes} bytes"))
-        elif front.body_bytes > limits.buffered_bodies:
-            self._body_failed(Fault(503, "too many uploads at this moment; try again"))
+        if fault := upload.fault():
+            self._body_failed(fault)
         elif self._message_complete:
-            self._body_complete()
-        elif self._idle_bytes > limits.pipelined_bytes:
-            self._body_failed(Fault(400, "the body is all chunk extensions or trailers"))
-
-    def _body_complete(self) -> None:
-        self._state = State.BUSY
-        self.deadline = NEVER
-        waiter, self._body_waiter = self._body_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(b"".join(self._body))
-        self._body = []
-        self._bound_buffer()
+            self._body_ended().set_result(upload.whole())
+            self._bound_buffer()
 
     def _body_failed(self, fault: Fault) -> None:
+        self._close_announced = True
+        self._body_ended().set_exception(BodyError(fault))
+
+    def _body_ended(self) -> asyncio.Future[bytes]:
+        """Back to waiting for the answer. Returns what is to be told; a new one when nobody waits any more."""
         self._state = State.BUSY
         self.deadline = NEVER
-        self._close_announced = True
-        self._body = []
         waiter, self._body_waiter = self._body_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(BodyError(fault))
+        if waiter is None or waiter.done():
+            return _unheard(self._front.loop)
+        return waiter
 
     # -- answering
 
@@ -494,9 +411,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.finish()
 
     def _forget_request(self) -> None:
-        self._front.body_bytes -= self._body_bytes
-        self._body_bytes = 0
-        self._body = []
+        if self._upload is not None:
+            self._upload.release()
+            self._upload = None
         self.head = None
         self.served = None
 
@@ -508,7 +425,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # -- ending
 
-    def upgrade(self, stream: Stream) -> bytes:
+    def upgrade(self, stream: ClientStream) -> bytes:
         """Hand the connection to a stream. Returns what the client sent behind its request."""
         self._state = State.STREAM
         self.deadline = NEVER
@@ -564,11 +481,14 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._head_complete = True
 
     def on_body(self, piece: bytes) -> None:
-        if not self._message_complete:
-            self._body_bytes += len(piece)
-            self._front.body_bytes += len(piece)
-            if self._body_bytes <= self._front.limits.body_bytes:
-                self._body.append(piece)
+        if self._upload is not None and not self._message_complete:
+            self._upload.add(piece)
 
     def on_message_complete(self) -> None:
         self._message_complete = True
+
+
+def _unheard(loop: asyncio.AbstractEventLoop) -> asyncio.Future[bytes]:
+    future: asyncio.Future[bytes] = loop.create_future()
+    future.add_done_callback(lambda done: done.exception())
+    return future
