@@ -158,7 +158,8 @@ class HoldLoop:
                     if answer is not None:
                         return answer
                     # Whatever ends it rests on the API itself, which the mirror may still be behind.
-                    approval = await (self._look(name) if wait.answer is Waiting.WAIT else self._read(name))
+                    waits = wait.answer is Waiting.WAIT and self._left(held, approval, step_end) > 0
+                    approval = await (self._look(name) if waits else self._read(name))
         raise ValueError("the approvals of one request come and go faster than they can be followed")
 
     async def _act(
@@ -218,9 +219,21 @@ class HoldLoop:
                 risk=held.verdict.risk,
                 required=policy.approval.required,
                 expires_at=now + policy.approval.expire_after,
+                use_within=policy.approval.use_within,
             )
         )
+        if obj is not None:
+            await self._show_count(name, policy.approval.required)
         return approvals.read(obj) if obj is not None else await self._read(name)
+
+    async def _show_count(self, name: str, required: int) -> None:
+        """For whoever lists approvals; nothing depends on it."""
+        try:
+            await self._store.patch_status(name, approvals.uncounted(required))
+        except KubeError as error:
+            log.warning(
+                "the count of approvals could not be shown", extra={"approval": name, "cause": str(error)}
+            )
 
     # Waiting
 
@@ -240,19 +253,32 @@ class HoldLoop:
         self, held: Held, approval: Approval, changed: asyncio.Event, step_end: float
     ) -> Answer | None:
         """None: look again. Otherwise the step is over (come again), or all the time that clients are kept."""
-        now = self._wall()
-        left = min(approval.created_at, now) + held.policy.approval.hold_for - now
-        step = step_end - self._clock()
-        if left <= 0 or step <= 0:
-            self._metrics.hold("timeout" if left <= 0 else "retry")
-            return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
+        left = self._left(held, approval, step_end)
+        if left <= 0:
+            latest = await self._read(approval.name)
+            if latest is None or self._question(held, latest).answer is not Waiting.WAIT:
+                return None
+            return self._not_in_time(held, latest)
         try:
-            async with asyncio.timeout(min(left, step, LOOK_EVERY)):
+            async with asyncio.timeout(min(left, LOOK_EVERY)):
                 await changed.wait()
         except TimeoutError:
             return None
         changed.clear()
         return None
+
+    def _left(self, held: Held, approval: Approval, step_end: float) -> float:
+        """Seconds of this step, or of the whole time where that ends first."""
+        return min(self._hold_left(held, approval), step_end - self._clock())
+
+    def _hold_left(self, held: Held, approval: Approval) -> float:
+        now = self._wall()
+        return min(approval.created_at, now) + held.policy.approval.hold_for - now
+
+    def _not_in_time(self, held: Held, approval: Approval) -> Answer:
+        left = self._hold_left(held, approval)
+        self._metrics.hold("timeout" if left <= 0 else "retry")
+        return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
 
     # Spending
 

@@ -22,6 +22,7 @@ from chaperone.core.approval_object import (
     finished,
     read,
     target_of,
+    uncounted,
 )
 from chaperone.core.legible import visible
 
@@ -47,6 +48,7 @@ __all__ = [
     "read",
     "tally",
     "target_of",
+    "uncounted",
     "usable",
     "waiting_answer",
 ]

@@ -147,10 +147,11 @@ def build(
     risk: Risk,
     required: int,
     expires_at: float,
+    use_within: float,
     reason: str = "",
     preview: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The ApprovalRequest to create for one held request. expires_at: Unix seconds. body_sha256: as
+    """The ApprovalRequest to create for one held request. expires_at: Unix seconds; use_within: seconds. body_sha256: as
     `digest.body_sha256` gives it. reason, preview: untrusted words; the reason is escaped and bounded
     here.
     """
@@ -166,6 +167,7 @@ def build(
         },
         "required": required,
         "expiresAt": rfc3339(expires_at),
+        "useWithin": f"{use_within:.9g}s",
     }
     if target != Target():
         spec["target"] = _target_spec(target)
@@ -174,6 +176,11 @@ def build(
     if preview is not None:
         spec["preview"] = dict(preview)
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def uncounted(required: int) -> dict[str, Any]:
+    """The merge patch that fills the column of approvals before anybody has reviewed."""
+    return {"status": {"approvals": f"0/{required}"}}
 
 
 def decided(approval: Approval, phase: Phase, now: float, use_within: float) -> dict[str, Any]:

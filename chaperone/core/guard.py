@@ -271,7 +271,7 @@ def _check_review(
 
 
 _MACHINE_FIELDS = {
-    Writer.GATEWAY: frozenset({"phase", "conditions", "claimedBy", "execution"}),
+    Writer.GATEWAY: frozenset({"phase", "conditions", "claimedBy", "execution", "approvals"}),
     Writer.CONTROLLER: frozenset({"phase", "conditions", "useBefore", "grant"}),
 }
 
@@ -287,6 +287,9 @@ def _check_machine(
         return f"has status.{stray[0]}, which the {writer.value} does not change"
     if "execution" in changed and result.phase not in _EXECUTED:
         return f"says how it was executed only when that is over, not while it is {result.phase.value}"
+    count = f"{life.tally(approval).approved}/{approval.required}"
+    if "approvals" in changed and after.get("approvals") != count:
+        return f"has {count} approvals, whatever anybody writes"
     if approval.phase is result.phase:
         settled = sorted(changed & {"claimedBy", "execution", "useBefore"})
         return f"keeps status.{settled[0]} as long as it stays {approval.phase.value}" if settled else ""

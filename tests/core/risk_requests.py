@@ -19,9 +19,7 @@ APPLY = "application/apply-patch+yaml"
 
 RBAC = "rbac.authorization.k8s.io"
 GUARD = "kube-chaperone"
-SETTINGS = RiskSettings(
-    guard_namespace=GUARD, privileged_accounts=frozenset(), powerful_roles=frozenset()
-)
+SETTINGS = RiskSettings(guard_namespace=GUARD, privileged_accounts=frozenset(), powerful_roles=frozenset())
 
 METHODS = {
     "create": "POST",

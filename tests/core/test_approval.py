@@ -312,6 +312,7 @@ class TestObjects:
             "risk": Risk((Finding("R07", RiskLevel.HIGH, "deletes a workload"),)),
             "required": 2,
             "expires_at": NOW + 3600,
+            "use_within": 90.0,
             **changes,
         }
         return life.build(**values)
@@ -326,6 +327,7 @@ class TestObjects:
         return {**obj, "metadata": metadata, "status": status}
 
     def test_the_object_says_everything_and_no_body(self) -> None:
+        assert self.build()["spec"]["useWithin"] == "90s"
         obj = self.build(reason="please\x1b[2J", preview={"diff": ""})
         assert obj["apiVersion"] == "chaperone.dev/v1alpha1"
         assert obj["kind"] == "ApprovalRequest"
@@ -359,6 +361,7 @@ class TestObjects:
             "reason": "please\\x1b[2J",
             "preview": {"diff": ""},
             "expiresAt": "2026-01-31T10:00:00Z",
+            "useWithin": "90s",
         }
 
     def test_an_exec_shows_its_command_escaped_and_bounded(self) -> None:
@@ -532,3 +535,7 @@ def test_a_target_is_stored_and_read_again() -> None:
     for target in (Target("u", "g3"), Target("u", "r7"), Target("u", "s" + "0" * 64), Target("u"), Target()):
         stored = {"spec": {"target": approval_object._target_spec(target)}}
         assert approval_object._target(approval_object._Source(stored)) == target
+
+
+def test_the_column_of_approvals_before_anybody_has_reviewed() -> None:
+    assert life.uncounted(2) == {"status": {"approvals": "0/2"}}

@@ -391,6 +391,14 @@ STEPS: dict[str, tuple[Writer, Obj, dict[str, Any], str]] = {
     "more time": (CONTROLLER, approved(), {"useBefore": rfc3339(NOW + 9999)}, "keeps status.useBefore"),
     "a condition": (GATEWAY, stored(), {"conditions": [{"type": "X", "status": "True"}]}, ""),
     "nothing": (GATEWAY, stored(), {}, ""),
+    "the count before anybody reviewed": (GATEWAY, stored(required=2), {"approvals": "0/2"}, ""),
+    "a count that flatters": (GATEWAY, stored(required=2), {"approvals": "2/2"}, "has 0/2 approvals"),
+    "a count by the controller": (
+        CONTROLLER,
+        stored(),
+        {"approvals": "0/1"},
+        "which the controller does not change",
+    ),
 }
 
 

@@ -180,7 +180,9 @@ def test_no_account_is_powerful() -> None:
 @pytest.mark.parametrize("ns", ["dev", "kube-system", GUARD])
 def test_bindings_that_were_not_looked_up(ns: str) -> None:
     unknown = replace(SETTINGS, privileged_accounts=None)
-    assert outcome("R18", ask("create", "pods", ns=ns, obj=pod(serviceAccountName="root")), unknown) is UNKNOWN
+    assert (
+        outcome("R18", ask("create", "pods", ns=ns, obj=pod(serviceAccountName="root")), unknown) is UNKNOWN
+    )
 
 
 # Custom resources

@@ -255,6 +255,7 @@ def held() -> dict[str, Any]:
         risk=Risk((Finding("R28", RiskLevel.HIGH, "runs commands"),)),
         required=2,
         expires_at=NOW + 3600,
+        use_within=600.0,
         reason="please",
         preview={"diff": "-a\n+b", "warnings": ["w"], "affected": ["pods dev/p"], "truncated": False},
     )
