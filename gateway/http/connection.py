@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, cast
 
-import httptools
-
 from gateway.http.answers import CONTINUE, own_answer, raw_answer
 from gateway.http.deadlines import NEVER
-from gateway.http.framing import Fault, Head, Header, read_head
+from gateway.http.framing import Fault, Head, Header
 from gateway.http.front import ClientStream, Front, Served
 from gateway.http.pool import keep_alive
-from gateway.http.upload import BodyError, Upload
+from gateway.http.request_parser import RequestParser
+from gateway.http.upload import BodyError
 from gateway.tasks import must_wait
 
 log = logging.getLogger(__name__)
@@ -44,19 +43,10 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_buffer",
         "_close_announced",
         "_front",
-        "_head_complete",
-        "_headers",
-        "_last",
-        "_last_headers",
-        "_last_line",
-        "_message_complete",
         "_parser",
         "_reading_paused",
         "_searched",
         "_state",
-        "_surplus",
-        "_target",
-        "_upload",
         "deadline",
         "head",
         "served",
@@ -68,30 +58,18 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = RequestParser(front)
         self._state = State.HEAD
         self._buffer = b""
         self._searched = 0
-        self._surplus = False
         self._reading_paused = False
         self._body_waiter: asyncio.Future[bytes] | None = None
-        self._last: Head | None = None
-        self._last_line = (b"", "")
-        self._last_headers: list[Header] = []
         self.transport = None
         self.deadline = NEVER
         self.head: Head | None = None
         self.served: Served | None = None
         self.stream: ClientStream | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._headers: list[Header] = []
-        self._target = b""
-        self._head_complete = False
-        self._message_complete = False
         self._close_announced = False
-        self._upload: Upload | None = None
 
     # -- asyncio.Protocol
 
@@ -203,46 +181,16 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._searched = max(0, len(data) - len(HEAD_END) + 1)
 
     def _read(self, raw: bytes) -> None:
-        try:
-            self._parser.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            pass
-        except httptools.HttpParserError as error:
-            self._refuse(Fault(400, f"the request is malformed ({type(error).__name__})"))
-            return
-        parser = self._parser
-        if not self._head_complete or self._surplus:
-            self._refuse(Fault(400, "the request does not begin with a request line"))
-            return
-        method = parser.get_method()
-        if not raw.startswith(b"%s %s HTTP/" % (method, self._target)):
-            self._refuse(Fault(400, "the request line must be METHOD, one space, path, one space, HTTP/1.1"))
-            return
-        head = self._read_headers(method, parser.get_http_version())
-        if isinstance(head, Head) and bool(parser.should_upgrade()) != bool(head.upgrade):
-            head = Fault(400, "the request can be read both with and without an upgrade")
+        head = self._parser.read(raw)
         if isinstance(head, Fault):
             self._refuse(head)
         else:
             self._begin(head)
 
-    def _read_headers(self, method: bytes, version: str) -> Head | Fault:
-        """Clients send the same headers with every request of a connection; those are read once."""
-        limits, line = self._front.limits, (method, version)
-        if self._last is not None and line == self._last_line and self._headers == self._last_headers:
-            return self._last.again(self._target, limits)
-        head = read_head(method, self._target, version, self._headers, limits)
-        if isinstance(head, Head) and not head.has_body:
-            self._last, self._last_line, self._last_headers = head, line, self._headers
-        return head
-
     def _begin(self, head: Head) -> None:
         self.head = head
-        self._headers = []
         self._state = State.BUSY
         self.deadline = NEVER
-        if head.has_body:
-            self._upload = Upload(self._front, head.content_length)
         self._bound_buffer()
         if self._state is not State.BUSY:
             return
@@ -255,9 +203,9 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, fault: Fault) -> None:
         """Answer a request that never reached the handler."""
-        method = self._parser.get_method().decode("ascii") if self._head_complete else ""
+        method = self._parser.method
         try:
-            status = self._front.handler.fault(self, fault, method, self._target.decode("latin-1"))
+            status = self._front.handler.fault(self, fault, method, self._parser.target.decode("latin-1"))
         except Exception:
             log.exception("a request could not be refused in words; its connection is dropped")
             self.abort()
@@ -278,7 +226,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         for pausing would also hide that the client has gone."""
         if len(self._buffer) <= self._front.limits.pipelined_bytes:
             return
-        if self._message_complete:
+        if self._parser.complete:
             self.abort()
         elif self.transport is not None and not self._reading_paused:
             self._reading_paused = True
@@ -308,36 +256,30 @@ class ClientConnection(asyncio.BufferedProtocol):
         return await waiter
 
     def _body_data(self, data: bytes) -> None:
-        upload = self._upload
-        if upload is None:
+        parser = self._parser
+        if (upload := parser.upload) is None:
             return
         data, self._buffer = upload.split(data)
-        upload.begin_read(len(data))
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            if not self._message_complete:
-                self._body_failed(Fault(400, f"the body is malformed ({type(error).__name__})"))
-                return
-            self._surplus = True
-        if fault := upload.fault():
+        if fault := parser.feed(data, upload):
             self._body_failed(fault)
-        elif self._message_complete:
-            self._body_ended().set_result(upload.whole())
+        elif parser.complete:
+            waiter = self._body_ended()
+            if waiter is not None:
+                waiter.set_result(upload.whole())
             self._bound_buffer()
 
     def _body_failed(self, fault: Fault) -> None:
         self._close_announced = True
-        self._body_ended().set_exception(BodyError(fault))
+        waiter = self._body_ended()
+        if waiter is not None:
+            waiter.set_exception(BodyError(fault))
 
-    def _body_ended(self) -> asyncio.Future[bytes]:
-        """Back to waiting for the answer. Returns what is to be told; a new one when nobody waits any more."""
+    def _body_ended(self) -> asyncio.Future[bytes] | None:
+        """Back to waiting for the answer. Returns whom to tell; None when nobody waits any more."""
         self._state = State.BUSY
         self.deadline = NEVER
         waiter, self._body_waiter = self._body_waiter, None
-        if waiter is None or waiter.done():
-            return _unheard(self._front.loop)
-        return waiter
+        return None if waiter is None or waiter.done() else waiter
 
     # -- answering
 
@@ -360,8 +302,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             or head is None
             or not head.keep_alive
             or bool(head.upgrade)
-            or not self._message_complete
-            or self._surplus
+            or not self._parser.complete
+            or self._parser.surplus
             or self._front.draining
         )
         return self._close_announced
@@ -393,13 +335,14 @@ class ClientConnection(asyncio.BufferedProtocol):
         """The response has been written to its end."""
         if self._state is State.CLOSED:
             return
-        unread = self.head is None or not self._message_complete
+        unread = self.head is None or not self._parser.complete
         close = self._close_announced or self._front.draining
         self._forget_request()
         if close:
             self._close_lingering() if unread else self._close()
             return
-        self._reset()
+        self._parser.next()
+        self._close_announced = False
         self._state = State.HEAD
         self._expire_in(self._front.limits.idle_seconds)
         if self._buffer:
@@ -411,9 +354,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.finish()
 
     def _forget_request(self) -> None:
-        if self._upload is not None:
-            self._upload.release()
-            self._upload = None
+        self._parser.release()
         self.head = None
         self.served = None
 
@@ -462,33 +403,3 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._state = State.CLOSED
         if self.transport is not None:
             self.transport.abort()
-
-    # -- httptools
-
-    def on_message_begin(self) -> None:
-        if self._head_complete:
-            self._surplus = True
-
-    def on_url(self, url: bytes) -> None:
-        if not self._head_complete:
-            self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_complete:
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self._head_complete = True
-
-    def on_body(self, piece: bytes) -> None:
-        if self._upload is not None and not self._message_complete:
-            self._upload.add(piece)
-
-    def on_message_complete(self) -> None:
-        self._message_complete = True
-
-
-def _unheard(loop: asyncio.AbstractEventLoop) -> asyncio.Future[bytes]:
-    future: asyncio.Future[bytes] = loop.create_future()
-    future.add_done_callback(lambda done: done.exception())
-    return future
