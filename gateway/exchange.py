@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
+from gateway.audit_ids import AuditIds
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
@@ -41,22 +41,6 @@ log = logging.getLogger(__name__)
 NO_NEEDS = Needs()
 _read_again = lru_cache(2048)(parse)
 """`parse` is pure, and clients ask the same again and again."""
-
-
-class AuditIds:
-    """Random UUIDs (version 4); the system is asked for randomness once for many. Not for secrets."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left: list[str] = []
-
-    def new(self) -> str:
-        if not self._left:
-            digits = os.urandom(256 * 16).hex()
-            self._left = [digits[start : start + 32] for start in range(0, len(digits), 32)]
-        raw = self._left.pop()
-        return f"{raw[:8]}-{raw[8:12]}-4{raw[13:16]}-a{raw[17:20]}-{raw[20:]}"
 
 
 class DataPath:
@@ -223,6 +207,8 @@ class Exchange:
         request = read(head.method, head.target, upgrade=head.upgrade, content_type=head.content_type)
         if isinstance(request, Unreadable):
             raise refusal(request.code, request.reason)
+        if request.upgrade and not request.is_connect:
+            raise refusal(400, "watches and logs are served over plain HTTP, without an upgrade", request)
         if head.has_body and head.method in ("GET", "HEAD"):
             raise refusal(400, f"{head.method} has no body", request)
         return request
@@ -323,11 +309,15 @@ class Exchange:
         self.complete(error.code, reason=error.reason, outcome=outcome)
         if connection is None or connection.is_gone:
             return
-        if error.raw is not None:
-            lines = [(b"Content-Type", error.raw[0]), (b"Audit-Id", self.audit_id.encode("ascii"))]
-            connection.answer_raw(error.code, error.raw[1], lines, head_only=head_only)
-        else:
-            connection.answer(error.code, error.document, headers, head_only=head_only)
+        try:
+            if error.raw is not None:
+                lines = [(b"Content-Type", error.raw[0]), (b"Audit-Id", self.audit_id.encode("ascii"))]
+                connection.answer_raw(error.code, error.raw[1], lines, head_only=head_only)
+            else:
+                connection.answer(error.code, error.document, headers, head_only=head_only)
+        except Exception:
+            log.exception("an answer could not be written", extra={"auditID": self.audit_id})
+            connection.abort()
 
     def record(self, stage: str) -> dict[str, Any]:
         standing = self.standing

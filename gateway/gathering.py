@@ -108,8 +108,9 @@ class AgentEyes:
 
     async def _ask(self, data: bytes, limit: int, upstream: UpstreamConnection) -> Fetched:
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
-        deadline = self.pool.deadlines.now() + self.pool.settings.first_byte_seconds
-        upstream.ask(data, Collected(future, limit), deadline, no_body=False)
+        upstream.ask(
+            data, Collected(future, limit), patience=self.pool.settings.first_byte_seconds, no_body=False
+        )
         try:
             return await future
         except asyncio.CancelledError:

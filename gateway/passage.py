@@ -11,7 +11,6 @@ from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
 from gateway.http.connection import ClientConnection
-from gateway.http.deadlines import NEVER
 from gateway.http.forwarding import UnsendableError, upstream_request
 from gateway.http.framing import Head
 from gateway.http.relay import Outcome, Relay
@@ -65,6 +64,7 @@ class Passage:
         "_client",
         "_exchange",
         "_expiry",
+        "_filter",
         "_is_stream",
         "_path",
         "_plan",
@@ -94,6 +94,7 @@ class Passage:
         self._expiry: asyncio.TimerHandle | None = None
         self._reason = ""
         self._used_token = ""
+        self._filter = path.services.choose_filter(plan.request, plan.standing.caller, plan.verdict)
         self._retried = False
         self._is_stream = is_long_running(plan.request)
         self._recorded = False
@@ -116,8 +117,9 @@ class Passage:
             if upstream is None:
                 await must_wait()
                 upstream = await self._path.pool.connect()
-        except BaseException:
+        except BaseException as error:
             self._close_stream()
+            self._close_tap(f"never opened: {type(error).__name__}")
             raise
         self._send(upstream, data)
 
@@ -136,6 +138,9 @@ class Passage:
             return upstream_request(
                 plan.request,
                 plan.head,
+                forwarded=plan.head.forwarded
+                if self._filter is None
+                else self._filter.ask(plan.head.forwarded),
                 host=self._path.pool.settings.host_header,
                 identity=plan.identity,
                 token=self._used_token,
@@ -162,16 +167,19 @@ class Passage:
             ) from error
 
     def _send(self, upstream: UpstreamConnection, data: bytes) -> None:
-        request, pool = self._plan.request, self._path.pool
+        request = self._plan.request
         self._receiver = receiver = self._make_receiver()
         receiver.source(upstream)
-        deadline = NEVER
-        if not self._is_stream or request.upgrade:
-            deadline = pool.deadlines.now() + pool.settings.first_byte_seconds
+        endless = self._is_stream and not request.upgrade
+        patience = 0.0 if endless else self._path.pool.settings.first_byte_seconds
         self._sent = True
         try:
             upstream.ask(
-                data, receiver, deadline, no_body=request.method == "HEAD", upgrade=bool(request.upgrade)
+                data,
+                receiver,
+                patience=patience,
+                no_body=request.method == "HEAD",
+                upgrade=bool(request.upgrade),
             )
         except UpstreamError as error:
             receiver.lost(error)
@@ -182,9 +190,12 @@ class Passage:
             return Handshake(
                 plan.request.upgrade, accepted=self._upgraded, refused=self._not_upgraded, failed=self._failed
             )
-        chosen = self._path.services.choose_filter(plan.request, plan.standing.caller, plan.verdict)
         return Relay(
-            self._client, self._ended, chosen, head_only=plan.request.method == "HEAD", admit=self._admit
+            self._client,
+            self._ended,
+            self._filter,
+            head_only=plan.request.method == "HEAD",
+            admit=self._admit,
         )
 
     # -- an ordinary answer
@@ -294,13 +305,10 @@ class Passage:
         except UpstreamError as error:
             self._failed(error, refused.code)
             return
-        chosen = self._path.services.choose_filter(
-            self._plan.request, self._plan.standing.caller, self._plan.verdict
-        )
         headers, body = end_to_end(refused.headers), refused.body
-        if chosen is not None:
-            headers = chosen.head(refused.code, headers)
-            body = chosen.data(body) + chosen.end()
+        if self._filter is not None:
+            headers = self._filter.head(refused.code, headers)
+            body = self._filter.data(body) + self._filter.end()
         client, self._client = self._client, None
         self._complete(refused.code, reason="the API server refused the upgrade", recorded=False)
         if client is not None and not client.is_gone:

@@ -125,6 +125,11 @@ class Credential(Protocol):
 class BodyFilter(Protocol):
     """Changes a response on its way to the client. Whatever it raises ends the response, unfinished."""
 
+    def ask(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The client's headers as they are to go upstream: Accept and Accept-Encoding narrowed to what can be
+        read here. Called once, before the request is sent."""
+        ...
+
     def head(self, code: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The headers to send; called once, before any body. Content-Length is removed by the relay."""
         ...

@@ -100,7 +100,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         elif self._state is State.BODY:
             self._body_data(data)
         elif self._state is State.BUSY:
-            self._set_aside(data)
+            self._buffer += data
+            self._bound_buffer()
 
     def eof_received(self) -> bool:
         if self.stream is not None:
@@ -146,7 +147,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._state is State.HEAD and self._buffer:
             self._refuse(Fault(408, "the request's headers did not come in time"))
         elif self._state in (State.HEAD, State.LINGER):
-            self._close()
+            self.close()
         elif self._state is State.BODY:
             self._body_failed(Fault(408, "the request's body did not come in time"))
         else:
@@ -216,10 +217,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.answer(fault.code, status, head_only=method == "HEAD")
 
     # -- what comes behind a head
-
-    def _set_aside(self, data: bytes) -> None:
-        self._buffer += data
-        self._bound_buffer()
 
     def _bound_buffer(self) -> None:
         """A body that nobody has asked for waits in the socket; who pipelines too much behind a request is dropped,
@@ -339,7 +336,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         close = self._close_announced or self._front.draining
         self._forget_request()
         if close:
-            self._close_lingering() if unread else self._close()
+            self._close_lingering() if unread else self.close()
             return
         self._parser.next()
         self._close_announced = False
@@ -377,7 +374,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def close_if_idle(self) -> None:
         if self._state is State.HEAD and not self._buffer:
-            self._close()
+            self.close()
 
     def _close_lingering(self) -> None:
         """Read on for a moment: closing with unread bytes resets the connection, and the answer is lost with it."""
@@ -388,15 +385,12 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Write what is still buffered, then close; abort when that takes too long."""
         self._state = State.CLOSED
         if self.transport is not None:
             self._expire_in(self._front.limits.stall_seconds)
             self.transport.close()
-
-    def close(self) -> None:
-        """Write what is still buffered, then close; abort when that takes too long."""
-        self._close()
 
     def abort(self) -> None:
         """End the connection at once, in a way that cannot be taken for the end of a response."""

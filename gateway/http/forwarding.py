@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from chaperone.core.request import Request
-from gateway.http.framing import Head
+from gateway.http.framing import Head, Header
 
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 TARGET = re.compile(r"/[!-~]*")
@@ -42,15 +42,17 @@ def upstream_request(
     request: Request,
     head: Head,
     *,
+    forwarded: Sequence[Header],
     host: str,
     identity: bytes,
     token: str,
     audit_id: str,
     subprotocols: Sequence[str] = (),
 ) -> bytes:
-    """Head and body: the length announced is that of the body sent. Raises UnsendableError."""
+    """Head and body: the length announced is that of the body sent. forwarded: the client's headers, or what a filter
+    made of them. Raises UnsendableError."""
     parts = [_own(request, host, token, audit_id)]
-    parts.extend(b"%s: %s\r\n" % header for header in head.forwarded)
+    parts.extend(b"%s: %s\r\n" % header for header in forwarded)
     if head.user_agent:
         parts.append(b"User-Agent: %s\r\n" % head.user_agent.encode("ascii"))
     if request.upgrade:

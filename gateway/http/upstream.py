@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from gateway.http.deadlines import NEVER
+from gateway.http.deadlines import NEVER, Deadlines
 from gateway.http.framing import Header
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.http.read_buffer import ReadBuffer
@@ -61,6 +61,8 @@ class Home(Protocol):
     def settings(self) -> UpstreamSettings: ...
     @property
     def buffer(self) -> ReadBuffer: ...
+    @property
+    def deadlines(self) -> Deadlines: ...
     def give_back(self, connection: UpstreamConnection) -> None: ...
     def linger(self, connection: UpstreamConnection) -> None: ...
     def adopt(self, connection: UpstreamConnection) -> None: ...
@@ -81,6 +83,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         "_parser",
         "_pieces",
         "_receiver",
+        "_silence",
         "_surplus",
         "_touched",
         "_until_close",
@@ -101,6 +104,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._home = home
         self._receiver: Receiver | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._silence = 0.0
         self.transport = None
         self.stream: Stream | None = None
         self.deadline = NEVER
@@ -131,14 +135,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return self.transport is not None and not self.transport.is_closing()
 
     def ask(
-        self, data: bytes, receiver: Receiver, deadline: float, *, no_body: bool, upgrade: bool = False
+        self, data: bytes, receiver: Receiver, *, patience: float, no_body: bool, upgrade: bool = False
     ) -> None:
-        """Send a whole request. deadline: loop time by which the head of the answer must have come."""
+        """Send a whole request. patience: seconds to the head of the answer, and between two pieces of its body; 0
+        for no limit."""
         if self.transport is None:
             raise UpstreamError("the connection to the API server is closed", untouched=True)
         self._reset(no_body=no_body, awaits_upgrade=upgrade)
         self._receiver = receiver
-        self.deadline = deadline
+        self._silence = patience
+        self.deadline = self._home.deadlines.now() + patience if patience else NEVER
         self.used += 1
         self.transport.write(data)
 
@@ -159,10 +165,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         if self.is_open and self.transport is not None:
+            self.deadline = NEVER
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self.is_open and self.transport is not None:
+            if self._receiver is not None and self._silence:
+                self.deadline = self._home.deadlines.now() + self._silence
             self.transport.resume_reading()
 
     # -- asyncio.Protocol
@@ -223,7 +232,15 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._pieces = []
         if complete:
             self._receiver = None
-        receiver.received(self, pieces, complete)
+        elif self._silence:
+            self.deadline = self._home.deadlines.now() + self._silence
+        try:
+            receiver.received(self, pieces, complete)
+        except Exception:
+            log.exception("an answer could not be passed on")
+            self._receiver = receiver
+            self._fail(UpstreamError("the gateway failed to pass the answer on", code=500))
+            return
         if complete:
             self._release()
 

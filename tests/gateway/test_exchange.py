@@ -480,6 +480,9 @@ def test_holds_may_look_at_the_cluster_as_the_agent() -> None:
 
 
 class Redact:
+    def ask(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return [(b"Accept", b"application/json"), *(one for one in headers if one[0] != b"Accept")]
+
     def head(self, code: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         return [*headers, (b"X-Masked", str(code).encode())]
 
@@ -498,9 +501,10 @@ def redact(_request: Request, _caller: Caller, _verdict: Verdict) -> Redact:
 
 def test_a_filter_sees_every_answer_before_the_client() -> None:
     async def scene(stage: Stage) -> None:
-        got = await stage.exchange(request())
+        got = await stage.exchange(request(PODS, "Accept: application/vnd.kubernetes.protobuf"))
         assert (got.code, got.body, got.values("x-masked")) == (200, b"a *** value!", ["200"])
         assert got.values("content-length") == []
+        assert stage.upstream.requests[0].values("accept") == ["application/json"]
 
     play(scene, upstream=Upstream(reply(200, b"a secret value")), choose_filter=redact)
 
@@ -541,3 +545,53 @@ def test_a_filter_also_sees_a_refused_upgrade_and_a_refused_dry_run() -> None:
         assert (await stage.exchange(raw)).body == b"quotes a ***!"
 
     play(scene, policies=(NO_BIG_SCALE,), upstream=Upstream(answer), choose_filter=redact)
+
+
+def test_a_filter_that_fails_to_ask_sends_nothing() -> None:
+    class Broken(Redact):
+        def ask(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+            raise ValueError(headers)
+
+    async def scene(stage: Stage) -> None:
+        assert (await stage.exchange(request())).status["code"] == 500
+        stage.assert_untouched()
+
+    play(scene, choose_filter=lambda _request, _caller, _verdict: Broken())
+
+
+def test_an_answer_of_the_holds_that_cannot_be_written_ends_the_connection() -> None:
+    async def answer(_request: Request, _gather: Gather) -> Answer:
+        return Answer(403, {"kind": "Status"}, (("X-Bad", "a\r\nb"),))
+
+    async def scene(stage: Stage) -> None:
+        stage.holds.decision = answer
+        client = await stage.connect()
+        await client.send(DELETE)
+        assert await client.rest() == b""
+
+    play(scene, policies=(HOLD_DELETES,))
+
+
+def test_reads_over_websocket_are_refused_for_nothing_would_filter_them() -> None:
+    headers = (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: a",
+        "Sec-WebSocket-Version: 13",
+    )
+
+    async def scene(stage: Stage) -> None:
+        for target in (PODS + "?watch=1", PODS + "/a/log?follow=1", PODS):
+            assert (await stage.exchange(request(target, *headers))).status["code"] == 400
+        stage.assert_untouched()
+
+    play(scene)
+
+
+def test_id12_a_token_in_the_query_is_refused_and_not_recorded() -> None:
+    async def scene(stage: Stage) -> None:
+        assert (await stage.exchange(request("/api/v1/pods?access_token=sesame"))).status["code"] == 401
+        stage.assert_untouched()
+        assert "sesame" not in str(stage.audit.records)
+
+    play(scene)

@@ -462,6 +462,21 @@ def test_a_late_answer_is_a_504() -> None:
     play(scene, upstream=Upstream(answer), upstream_settings={"first_byte_seconds": 0.1})
 
 
+def test_an_answer_that_stops_in_the_middle_is_broken_off() -> None:
+    async def answer(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunks(b"abc", end=False))
+        await reader.read()
+
+    async def scene(stage: Stage) -> None:
+        client = await stage.connect()
+        await client.send(request())
+        await client.head()
+        assert await client.piece() == b"abc"
+        assert await client.rest() == b""
+
+    play(scene, upstream=Upstream(answer), upstream_settings={"first_byte_seconds": 0.1})
+
+
 def test_an_api_server_that_is_not_there_is_a_502() -> None:
     async def scene(stage: Stage) -> None:
         await stage.upstream.stop()

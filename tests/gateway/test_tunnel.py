@@ -486,3 +486,17 @@ def test_st09_a_tap_that_cannot_be_opened_refuses_the_stream() -> None:
         stage.assert_untouched()
 
     play(scene, upstream=Upstream(echo), open_tap=open_tap)
+
+
+def test_a_tap_is_told_when_its_stream_never_came_about() -> None:
+    recorder = Recorder()
+
+    async def open_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
+        return recorder
+
+    async def scene(stage: Stage) -> None:
+        await stage.upstream.stop()
+        assert (await stage.exchange(upgrade())).status["code"] == 502
+        assert len(recorder.reasons) == 1
+
+    play(scene, open_tap=open_tap)
