@@ -15,7 +15,7 @@ Order, strictest wins:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from chaperone.core import risk as catalogue
@@ -23,9 +23,9 @@ from chaperone.core.approval import Approval, Phase
 from chaperone.core.identity import Caller, Identity
 from chaperone.core.legible import visible
 from chaperone.core.policy import BrokenPolicy, Capabilities, Policy, PolicySet, Question, RuleMatch
-from chaperone.core.request import Origin, Request
+from chaperone.core.request import Origin, Payload, Request
 from chaperone.core.risk import UNLIFTABLE_ROWS
-from chaperone.core.verdict import Action, Finding, Mode, Risk, Verdict
+from chaperone.core.verdict import Action, Finding, Mode, Risk, RiskLevel, Verdict
 
 RESOURCE_VERBS = frozenset(
     {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
@@ -169,6 +169,33 @@ def judge(
     ban = _ban(risk)
     rulings = _rulings(governed, question, risk, ban, policies.capabilities)
     return _verdict(_Case(request, caller, risk, governed, approval, now), rulings, banned=bool(ban))
+
+
+def settled(request: Request, caller: Caller, policies: PolicySet, governed: Governance) -> Verdict | None:
+    """A Deny that nothing still to be gathered could change, so that not even a dry run goes out for it; None: gather.
+
+    It rests on what the path alone tells: rows of the catalogue that match whatever the object holds, and policies none
+    of whose rules here reads an object. A Deny by default counts where every higher risk would be denied as well.
+    """
+    unknown = replace(request, payload=Payload(undetermined=frozenset({"object", "oldObject", "options"})))
+    found = catalogue.assess(unknown, policies.risk_settings).findings
+    risk = Risk(tuple(finding for finding in found if not finding.undetermined))
+    ban = _ban(risk)
+    rulings = _rulings(governed, Question(unknown, caller), risk, ban, policies.capabilities)
+    firm = [ruling for ruling in rulings if ban or _is_firm(ruling, unknown, risk)]
+    if not firm:
+        return None
+    return _verdict(_Case(unknown, caller, risk, governed, None, 0.0), firm, banned=bool(ban))
+
+
+def _is_firm(ruling: Ruling, request: Request, risk: Risk) -> bool:
+    policy = ruling.policy
+    if ruling.action is not Action.DENY or policy.mode is not Mode.ENFORCE or policy.needs_object(request):
+        return False
+    if ruling.match is not None or ruling.why:
+        return True
+    levels = [level for level in RiskLevel if level >= risk.level]
+    return all(policy.defaults.get(level, Action.DENY) is Action.DENY for level in levels)
 
 
 @dataclass(frozen=True, slots=True)

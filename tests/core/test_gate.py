@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaperone.core.approval import Approval, Phase
-from chaperone.core.gate import Governance, Needs, describe, governance, judge, needs
+from chaperone.core.gate import Governance, Needs, describe, governance, judge, needs, settled
 from chaperone.core.identity import Caller, Identity
 from chaperone.core.policy import Capabilities, PolicySet, policy_set
 from chaperone.core.request import Origin, Payload, Request
@@ -509,3 +509,55 @@ NEEDS: dict[str, tuple[Sequence[Obj], Request, Needs]] = {
 @pytest.mark.parametrize(("objects", "request_", "expected"), NEEDS.values(), ids=NEEDS)
 def test_needs(objects: Sequence[Obj], request_: Request, expected: Needs) -> None:
     assert needs(request_, governance(CALLER, cluster(*objects))) == expected
+
+
+PATCH = "PATCH /api/v1/namespaces/kube-system/configmaps/x"
+READS_OBJECT = {"expression": 'object.data.a == "b"'}
+SETTLED: dict[str, tuple[list[Obj], str, bool]] = {
+    "a rule denies the place": (one([rule(namespaces=["kube-*"])]), PATCH, True),
+    "a rule denies elsewhere": (one([rule(namespaces=["prod"])]), PATCH, False),
+    "a rule that reads the object may yet allow": (
+        one([rule("Allow", "by-object", **READS_OBJECT), rule(namespaces=["kube-*"])]),
+        PATCH,
+        False,
+    ),
+    "a rule that reads the object may yet deny": (one([rule(**READS_OBJECT)]), PATCH, False),
+    "it would only be held": (one([rule("RequireApproval", namespaces=["kube-*"])]), PATCH, False),
+    "Monitor does not deny": (one([rule(namespaces=["kube-*"])], mode="Monitor"), PATCH, False),
+    "no rule lifts it, in every mode": (
+        one([rule("Allow")], mode="Monitor"),
+        "PUT /apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/x",
+        True,
+    ),
+    "critical whatever the object holds": (
+        one(),
+        "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/x",
+        True,
+    ),
+    "critical only for some objects": (one(), "PATCH /api/v1/namespaces/dev/pods/p", False),
+    "high is denied, and critical too": (
+        one(defaults={"high": "Deny", "critical": "Deny"}),
+        "PATCH /api/v1/namespaces/dev/secrets/s",
+        True,
+    ),
+    "high is denied, and critical is not": (
+        one(defaults={"high": "Deny", "critical": "RequireApproval"}),
+        "PATCH /api/v1/namespaces/dev/secrets/s",
+        False,
+    ),
+    "what cannot be masked": (
+        one([rule("Allow")], masking={"profile": "Standard"}),
+        "PUT /api/v1/namespaces/dev/secrets/s",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("objects", "line", "expected"), SETTLED.values(), ids=SETTLED)
+def test_what_is_denied_before_anything_is_gathered(objects: list[Obj], line: str, expected: bool) -> None:
+    policies = cluster(*objects)
+    found = settled(
+        ask(line, content_type="application/merge-patch+json"), CALLER, policies, governance(CALLER, policies)
+    )
+    assert (found is not None) is expected
+    assert found is None or (found.action is Action.DENY and found.reason)
