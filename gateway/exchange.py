@@ -16,6 +16,7 @@ from typing import Any
 
 from chaperone.core import gate, status
 from chaperone.core.approval import Approval
+from chaperone.core.audit import Stage
 from chaperone.core.gate import Needs
 from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
@@ -72,9 +73,15 @@ class DataPath:
         now = self.clock()
         head = Head(method=method, target=target) if method or target else None
         record = request_record(
-            stage=COMPLETE, audit_id=self.new_id(), received_at=now, now=now, peer=connection.peer, head=head
+            stage=COMPLETE,
+            audit_id=self.new_id(),
+            received_at=now,
+            now=now,
+            peer=connection.peer,
+            head=head,
+            code=fault.code,
+            reason=fault.message,
         )
-        record["responseStatus"] = {"code": fault.code, "reason": fault.message}
         try:
             self.services.audit.write(record)
         except Exception:
@@ -97,6 +104,7 @@ class Exchange:
         "audit_id",
         "caller",
         "done",
+        "forwarded_at",
         "peer",
         "received_at",
         "request",
@@ -120,6 +128,7 @@ class Exchange:
         self.standing: Standing | None = None
         self.verdict: Verdict | None = None
         self.done = False
+        self.forwarded_at = 0.0
 
     # -- seen from the connection
 
@@ -153,6 +162,7 @@ class Exchange:
         except BodyError as error:
             self.refuse(refusal(error.fault.code, error.fault.message, self.request))
         except UpstreamError as error:
+            self._path.services.metrics.upstream_error(error.kind)
             self.refuse(refusal(error.code, str(error), self.request))
         except asyncio.CancelledError:
             self.complete(CLIENT_GONE, reason="the client went away")
@@ -179,7 +189,7 @@ class Exchange:
                 standing.remember(request, verdict)
         self.verdict = verdict
         if verdict.action is Action.HOLD:
-            verdict = await self._hold(request, standing, verdict)
+            standing, verdict = await self._hold(request, standing, verdict)
         if verdict.action is not Action.ALLOW:
             raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
         await self._forward(request, standing, verdict)
@@ -246,6 +256,7 @@ class Exchange:
             return request
         if needs == NO_NEEDS and self._judge(request, standing).action is Action.DENY:
             return request
+        self._refuse_foregone(request, standing)
         if self._connection is not None and self._head.has_body:
             request = replace(request, body=await self._connection.body())
         await must_wait()
@@ -253,6 +264,13 @@ class Exchange:
             return await gather(request, needs, self._eyes(standing))
         except DryRunRefusedError as error:
             raise self._found_out(request, standing, error.answer) from error
+
+    def _refuse_foregone(self, request: Request, standing: Standing) -> None:
+        """What is denied whatever the object holds: not even a dry run of it reaches the API server."""
+        foregone = gate.settled(request, standing.caller, standing.policies, standing.governed)
+        if foregone is not None:
+            self.verdict = foregone
+            raise RefusalError(403, status.denied(request, foregone), reason=foregone.reason)
 
     def _eyes(self, standing: Standing) -> AgentEyes:
         return AgentEyes(
@@ -272,7 +290,8 @@ class Exchange:
         raw = (dict(headers).get(b"Content-Type", b"application/json"), body)
         return RefusalError(answer.code, {}, reason="refused by the API server in a dry run", raw=raw)
 
-    async def _hold(self, request: Request, standing: Standing, verdict: Verdict) -> Verdict:
+    async def _hold(self, request: Request, standing: Standing, verdict: Verdict) -> tuple[Standing, Verdict]:
+        """The verdict once people have decided, under the policies of that moment."""
         policy = next((p for p in standing.governed.policies if p.name == verdict.policy), None)
         if policy is None:
             raise refusal(500, "the policy that holds this request is not known", request)
@@ -285,7 +304,8 @@ class Exchange:
         if not isinstance(decided, Spend):
             raise TypeError(f"holds answered {type(decided).__name__}")
         self._approval = decided.approval
-        return self._judge(request, standing, decided.approval)
+        standing = self.standing = self._standing(standing.caller, request)
+        return standing, self._judge(request, standing, decided.approval)
 
     async def _forward(self, request: Request, standing: Standing, verdict: Verdict) -> None:
         identity = standing.identity
@@ -295,6 +315,7 @@ class Exchange:
         if not request.is_read:
             await must_wait()
             await self._record_durably(request)
+        self.forwarded_at = self._path.clock()
         plan = Plan(request, self._head, identity, self._subprotocols, standing, verdict, self.audit_id)
         self._passage = passage = Passage(self._path, self, plan, self._connection)
         await passage.open()
@@ -319,9 +340,8 @@ class Exchange:
             log.exception("an answer could not be written", extra={"auditID": self.audit_id})
             connection.abort()
 
-    def record(self, stage: str) -> dict[str, Any]:
+    def record(self, stage: Stage, code: int | None = None, reason: str = "") -> dict[str, Any]:
         standing = self.standing
-        identity = standing.governed.identity if standing is not None else None
         return request_record(
             stage=stage,
             audit_id=self.audit_id,
@@ -332,7 +352,10 @@ class Exchange:
             caller=self.caller,
             request=self.request,
             verdict=self.verdict,
-            impersonated=identity.username if identity is not None else "",
+            identity=standing.governed.identity if standing is not None else None,
+            forwarded_at=self.forwarded_at,
+            code=code,
+            reason=reason,
         )
 
     async def _record_durably(self, request: Request) -> None:
@@ -365,8 +388,7 @@ class Exchange:
         self._passage = None  # a cycle less for the garbage collector, with every request
         services, now = self._path.services, self._path.clock()
         if not recorded:
-            record = self.record(COMPLETE)
-            record["responseStatus"] = {"code": code, "reason": reason} if reason else {"code": code}
+            record = self.record(COMPLETE, code, reason)
             record.update(more or {})
             try:
                 services.audit.write(record)

@@ -206,8 +206,7 @@ class Passage:
         self._check_credential(code)
         if not plan.request.is_read and not self._is_stream:
             return
-        record = self._exchange.record(STARTED if self._is_stream else COMPLETE)
-        record["responseStatus"] = {"code": code}
+        record = self._exchange.record(STARTED if self._is_stream else COMPLETE, code)
         try:
             self._path.services.audit.write(record)
         except Exception as error:
@@ -223,7 +222,11 @@ class Passage:
         if self._plan.request.subresource == "proxy":
             return
         self._path.services.credential.reject(self._used_token)
-        raise UpstreamError("the API server did not accept the gateway's own credential; try again", code=503)
+        raise UpstreamError(
+            "the API server did not accept the gateway's own credential; try again",
+            code=503,
+            kind="credential",
+        )
 
     def _ended(self, outcome: Outcome) -> None:
         error = outcome.error
@@ -243,6 +246,7 @@ class Passage:
             self._retried = True
             self._task = self._path.tasks.start(self._again())
             return
+        self._path.services.metrics.upstream_error(error.kind)
         self._close_stream()
         self._close_tap(str(error))
         self._exchange.refuse(refusal(error.code, str(error), self._plan.request), outcome=code)

@@ -1,4 +1,4 @@
-"""Audit records of the data path as plain values: a superset of `audit.k8s.io/v1` Event. No body, no token.
+"""The data path's audit records: what an exchange knows, in the words of `chaperone.core.audit`. No body, no token.
 
 Stages: RequestReceived (durable before a mutation), ResponseStarted (a stream that is open), ResponseComplete (the
 end, or a refusal).
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaperone.core.identity import Caller
+from chaperone.core import audit
+from chaperone.core.audit import Stage
+from chaperone.core.identity import Caller, Identity
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
-from gateway.http.framing import Head, readable
+from gateway.http.framing import Head
 
-RECEIVED = "RequestReceived"
-STARTED = "ResponseStarted"
-COMPLETE = "ResponseComplete"
-MOST_TARGET = 2048
+RECEIVED = Stage.RECEIVED
+STARTED = Stage.STARTED
+COMPLETE = Stage.COMPLETE
 
 
 def request_record(
     *,
-    stage: str,
+    stage: Stage,
     audit_id: str,
     received_at: float,
     now: float,
@@ -30,71 +31,33 @@ def request_record(
     caller: Caller | None = None,
     request: Request | None = None,
     verdict: Verdict | None = None,
-    impersonated: str = "",
+    identity: Identity | None = None,
+    forwarded_at: float = 0.0,
+    code: int | None = None,
+    reason: str = "",
 ) -> dict[str, Any]:
-    """What is known of a request at one stage. Times are Unix seconds."""
-    record: dict[str, Any] = {
-        "stage": stage,
-        "auditID": audit_id,
-        "requestReceivedTimestamp": received_at,
-        "stageTimestamp": now,
-        "sourceIPs": [peer],
-    }
-    if head is not None:
-        record["method"] = head.method
-        record["userAgent"] = head.user_agent
-    if request is not None:
-        record["requestURI"] = request.target[:MOST_TARGET]
-        record["verb"] = request.verb
-        if request.is_resource:
-            record["objectRef"] = object_ref(request)
-    elif head is not None:
-        record["requestURI"] = shown_target(head.target)
-    if caller is not None:
-        record["user"] = {"username": caller.username, "groups": list(caller.groups)}
-        record["agent"] = {
-            "issuer": caller.issuer,
-            "subject": caller.subject,
-            "run": caller.run,
-            "model": caller.model,
-            "agent": caller.agent,
-        }
-    if impersonated:
-        record["impersonatedUser"] = {"username": impersonated}
-    if verdict is not None:
-        record["decision"] = decision(verdict)
-    return record
+    """What is known of a request at one stage. Times are Unix seconds; forwarded_at 0.0: it was not."""
+    return audit.record(
+        stage,
+        audit_id=audit_id,
+        received_at=received_at,
+        now=now,
+        request=request,
+        method=head.method if head is not None else "",
+        target=head.target if head is not None else "",
+        caller=caller,
+        identity=identity,
+        verdict=verdict,
+        source_ips=(peer,),
+        user_agent=head.user_agent if head is not None else "",
+        reason=reason,
+        code=code,
+        durations=_durations(received_at, forwarded_at, now),
+    )
 
 
-def object_ref(request: Request) -> dict[str, str]:
-    fields = {
-        "resource": request.resource,
-        "subresource": request.subresource,
-        "namespace": request.namespace,
-        "name": request.name,
-        "apiGroup": request.group,
-        "apiVersion": request.version,
-    }
-    return {key: value for key, value in fields.items() if value}
-
-
-def decision(verdict: Verdict) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "action": verdict.action.word,
-        "policy": verdict.policy,
-        "rule": verdict.rule,
-        "reason": verdict.reason,
-        "policies": list(verdict.policies),
-        "risk": {"level": verdict.risk.level.word, "rows": list(verdict.risk.rows)},
-    }
-    if verdict.would is not None and verdict.would is not verdict.action:
-        said["would"] = verdict.would.word
-    if verdict.approval_uid:
-        said["approval"] = {"uid": verdict.approval_uid, "name": verdict.approval_name}
-    return said
-
-
-def shown_target(target: str) -> str:
-    """A target that nobody could read, for the record: without its query, which may hold a token."""
-    path, mark, _ = target.partition("?")
-    return readable(path[:MOST_TARGET].encode("latin-1", "replace")) + ("?[redacted]" if mark else "")
+def _durations(received_at: float, forwarded_at: float, now: float) -> dict[str, float]:
+    """decide: until it was forwarded or refused, waiting for people included; upstream: from then on."""
+    if not forwarded_at:
+        return {"decide": now - received_at}
+    return {"decide": forwarded_at - received_at, "upstream": now - forwarded_at}

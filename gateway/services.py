@@ -105,6 +105,10 @@ class Metrics(Protocol):
         """Open client connections of this worker."""
         ...
 
+    def upstream_error(self, reason: str) -> None:
+        """One request that the API server did not answer, by the kind of UpstreamError."""
+        ...
+
     def streams(self, count: int) -> None:
         """Open watches, log streams and tunnels of this worker."""
         ...

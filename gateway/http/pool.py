@@ -58,14 +58,18 @@ class Pool:
                     server_hostname=(settings.server_name or settings.host) if settings.tls else None,
                 )
         except TimeoutError as error:
-            raise UpstreamError("connecting to the API server took too long", code=504) from error
+            raise UpstreamError(
+                "connecting to the API server took too long", code=504, kind="timeout"
+            ) from error
         except ssl.SSLError as error:
-            raise UpstreamError(f"the API server's certificate or TLS: {error.reason}") from error
+            raise UpstreamError(f"the API server's certificate or TLS: {error.reason}", kind="tls") from error
         except OSError as error:
-            raise UpstreamError(f"cannot connect to the API server: {error.strerror or error}") from error
+            raise UpstreamError(
+                f"cannot connect to the API server: {error.strerror or error}", kind="connect"
+            ) from error
         if not connection.is_open or self._closing:
             connection.abort()
-            raise UpstreamError("the connection to the API server was closed at once")
+            raise UpstreamError("the connection to the API server was closed at once", kind="connect")
         return connection
 
     def adopt(self, connection: UpstreamConnection) -> None:

@@ -26,9 +26,13 @@ BODILESS = frozenset({204, 304})
 class UpstreamError(Exception):
     """The API server could not be asked, or did not answer to the end. code: what the client gets for it."""
 
-    def __init__(self, message: str, *, code: int = 502, untouched: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: int = 502, kind: str = "protocol", untouched: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.kind = kind
+        """For the metrics: connect, tls, timeout, reset, protocol or credential."""
         self.untouched = untouched
         """True when the connection had served before and died without one byte of this answer."""
 
@@ -140,7 +144,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Send a whole request. patience: seconds to the head of the answer, and between two pieces of its body; 0
         for no limit."""
         if self.transport is None:
-            raise UpstreamError("the connection to the API server is closed", untouched=True)
+            raise UpstreamError("the connection to the API server is closed", kind="reset", untouched=True)
         self._reset(no_body=no_body, awaits_upgrade=upgrade)
         self._receiver = receiver
         self._silence = patience
@@ -282,7 +286,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self.stream.upstream_lost()
         elif self._receiver is not None:
             untouched = self.used > 1 and not self._touched
-            self._fail(UpstreamError("the API server closed the connection", untouched=untouched))
+            self._fail(
+                UpstreamError("the API server closed the connection", kind="reset", untouched=untouched)
+            )
 
     def pause_writing(self) -> None:
         if self.stream is not None:
@@ -294,7 +300,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def expired(self) -> None:
         """Called by the deadlines' tick: an idle connection is closed, a late answer given up."""
-        self._fail(UpstreamError("the API server did not answer in time", code=504))
+        self._fail(UpstreamError("the API server did not answer in time", code=504, kind="timeout"))
 
     # -- httptools
 

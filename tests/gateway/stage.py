@@ -117,6 +117,7 @@ class FakeAudit:
 class FakeMetrics:
     observed: list[tuple[str, str, int]] = field(default_factory=list)
     open_streams: int = 0
+    upstream_errors: list[str] = field(default_factory=list)
 
     def observe(self, verb: str, verdict: str, code: int, seconds: float) -> None:
         assert seconds >= 0
@@ -124,6 +125,9 @@ class FakeMetrics:
 
     def connections(self, count: int) -> None:
         """Not looked at."""
+
+    def upstream_error(self, reason: str) -> None:
+        self.upstream_errors.append(reason)
 
     def streams(self, count: int) -> None:
         self.open_streams = count

@@ -46,7 +46,7 @@ def test_an_allowed_read_goes_up_as_the_agent_and_comes_back_as_it_is() -> None:
         assert TOKEN.encode() not in stage.upstream.received
         (record,) = stage.audit.records
         assert record["auditID"] == seen.value("Audit-ID")
-        assert record["agent"]["run"] == AGENT.run
+        assert record["run"] == AGENT.run
         assert record["responseStatus"] == {"code": 200}
 
     play(scene)
@@ -93,7 +93,7 @@ def test_a_denied_request_never_reaches_the_api_server() -> None:
         assert reply.code == 403
         stage.assert_untouched()
         (record,) = stage.audit.records
-        assert record["decision"]["action"] == "Deny"
+        assert record["verdict"] == "Deny"
         assert record["objectRef"]["resource"] == "secrets"
         assert stage.metrics.observed == [("get", "Deny", 403)]
 
@@ -348,7 +348,7 @@ def test_a_spent_approval_travels_as_an_extra_and_is_finished() -> None:
         assert seen.value("Impersonate-Extra-chaperone.dev%2Fapproval") == "uid-approval"
         assert seen.value("Impersonate-Extra-chaperone.dev%2Fapproval-name") == "delete-pod-a"
         await stage.settle(lambda: stage.holds.finished == [("delete-pod-a", 200)])
-        assert stage.audit.durable_records[0]["decision"]["approval"]["uid"] == "uid-approval"
+        assert stage.audit.durable_records[0]["approval"]["uid"] == "uid-approval"
 
     play(scene, policies=(HOLD_DELETES,))
 

@@ -374,6 +374,32 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502_and_its_connection_is_dropp
     play(scene, upstream=Upstream(answer))
 
 
+CUT_ANSWERS = {
+    "sized": reply(200, b"0123456789"),
+    "chunked": CHUNKED + chunks(b"01234", b"56789"),
+    "chunked with extensions and trailers": CHUNKED + b"a;x=y\r\n0123456789\r\n0\r\nX-Late: 1\r\n\r\n",
+    "behind interim answers": b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n" + reply(200, b"0123456789"),
+}
+
+
+@pytest.mark.parametrize("answer", CUT_ANSWERS.values(), ids=CUT_ANSWERS.keys())
+def test_an_answer_may_come_byte_by_byte(answer: bytes) -> None:
+    async def dribble(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for index in range(len(answer)):
+            writer.write(answer[index : index + 1])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async def scene(stage: Stage) -> None:
+        client = await stage.connect()
+        for _ in range(2):
+            got = await client.get()
+            assert (got.code, got.body, got.values("x-late")) == (200, b"0123456789", [])
+        assert stage.upstream.connections == 1
+
+    play(scene, upstream=Upstream(dribble))
+
+
 def test_surplus_bytes_behind_an_answer_drop_the_connection_and_reach_nobody() -> None:
     async def scene(stage: Stage) -> None:
         client = await stage.connect()

@@ -241,7 +241,7 @@ def test_stopping_ends_a_watch_cleanly_between_two_events() -> None:
         assert events == b'{"type":"ADDED"}\n{"type":"MODIFIED"}\n'
         assert await client.rest() == b""
         await stopping
-        assert stage.audit.records[-1]["responseStatus"]["reason"] == "the gateway is stopping"
+        assert stage.audit.records[-1]["reason"] == "the gateway is stopping"
 
     play(scene, upstream=Upstream(answer))
 
@@ -269,7 +269,7 @@ def test_stopping_gives_a_tunnel_its_grace_and_then_closes_it() -> None:
         assert await client.reader.readexactly(5) == b"STILL"
         await stopping
         assert await client.rest() == b""
-        assert stage.audit.records[-1]["responseStatus"]["reason"] == "the gateway is stopping"
+        assert stage.audit.records[-1]["reason"] == "the gateway is stopping"
 
     play(scene, upstream=Upstream(echo))
 
