@@ -15,7 +15,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -81,23 +81,29 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One line of a watch. type: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR (then the object is a
-    Status)."""
+    """One line of a watch. type: ADDED, MODIFIED, DELETED, BOOKMARK, or ERROR (the object is then a Status)."""
 
     type: str
     object: Obj
 
 
-def connect(kubeconfig: str = "", context: str = "", *, strict_ca: bool = True, timeout: float = 10.0) -> Api:
+def connect(
+    kubeconfig: str = "",
+    context: str = "",
+    *,
+    strict_ca: bool = True,
+    timeout: float = 10.0,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Api:
     """An Api from a kubeconfig file, or from the pod's own service account when kubeconfig is "".
 
-    strict_ca False keeps verification on and only drops the RFC 5280 strictness of newer Python releases,
-    which some clusters' own CA certificates do not pass. Raises EndpointError saying what to correct.
+    strict_ca False keeps verification on and only drops the RFC 5280 strictness of newer Python releases, which some
+    clusters' own CA certificates do not pass. headers: sent with every request. Raises EndpointError with the remedy.
     """
     api_client = client.ApiClient(load_configuration(kubeconfig, context))
-    if not strict_ca:
+    if not strict_ca and api_client.configuration.verify_ssl:
         _relax(api_client)
-    return Api(api_client, timeout=timeout)
+    return Api(api_client, timeout=timeout, headers=headers)
 
 
 def load_configuration(kubeconfig: str = "", context: str = "") -> Any:
@@ -121,10 +127,13 @@ def load_configuration(kubeconfig: str = "", context: str = "") -> Any:
 class Api:
     """Verbs on paths. Paths come from `Resource.path`; every call raises RefusedError or UnreachableError."""
 
-    def __init__(self, api_client: Any, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self, api_client: Any, *, timeout: float = 10.0, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self._configuration = api_client.configuration
         self._pool = api_client.rest_client.pool_manager
         self._agent = {"User-Agent": "kube-chaperone", "Accept": "application/json"}
+        self._headers = tuple(headers)
         self._timeout = timeout
 
     def get(self, path: str, **query: str) -> Obj:
@@ -155,16 +164,14 @@ class Api:
         return self._call("POST", path, body=obj)
 
     def replace(self, path: str, obj: Mapping[str, Any]) -> Obj:
-        """PUT; with metadata.resourceVersion in the object it is a compare-and-swap (409 when it has
-        changed)."""
+        """PUT; with metadata.resourceVersion in the object it is a compare-and-swap (409: it has changed)."""
         return self._call("PUT", path, body=obj)
 
     def merge(self, path: str, patch: Mapping[str, Any]) -> Obj:
         return self._call("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
-        """DELETE of exactly the object that was seen, where uid or resource_version say which; gone is
-        fine."""
+        """DELETE of exactly the object that was seen, where uid or resource_version say which; gone is fine."""
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {key: value for key, value in seen.items() if value}
         body = {
@@ -182,10 +189,8 @@ class Api:
         """(major, minor) of the API server. Raises UnreachableError when it does not say."""
         version = self.get("/version")
         words = f"v{version.get('major')}.{version.get('minor')}"
-        for text in (
-            words,
-            str(version.get("gitVersion")),
-        ):  # a server that was built by hand has only the latter
+        # A server that was built by hand has only the latter.
+        for text in (words, str(version.get("gitVersion"))):
             if found := re.match(r"v(\d+)\.(\d+)", text):
                 return int(found[1]), int(found[2])
         raise UnreachableError("the API server does not say which version of Kubernetes it is")
@@ -246,7 +251,7 @@ class Api:
                 method,
                 url,
                 body=payload,
-                headers={**self._agent, **self._credentials(), **headers},
+                headers=self._all_headers(headers),
                 timeout=urllib3.Timeout(connect=self._timeout, read=read_timeout),
                 preload_content=False,
                 redirect=False,
@@ -255,9 +260,15 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"cannot reach the API server for {method} {path}: {error}") from error
 
+    def _all_headers(self, headers: Mapping[str, str]) -> urllib3.HTTPHeaderDict:
+        """A name may stand there more than once: the API server does not split values at commas."""
+        sent = urllib3.HTTPHeaderDict({**self._agent, **self._credentials(), **headers})
+        for name, value in self._headers:
+            sent.add(name, value)
+        return sent
+
     def _credentials(self) -> dict[str, str]:
-        """Header credentials as the client's own configuration gives them; it renews expiring tokens when
-        asked."""
+        """Header credentials as the client's own configuration gives them; it renews expiring tokens."""
         settings = self._configuration.auth_settings().values()
         return {
             entry["key"]: entry["value"] for entry in settings if entry["in"] == "header" and entry["value"]

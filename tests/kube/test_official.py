@@ -31,6 +31,7 @@ class Script:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.pairs: list[list[tuple[str, str]]] = []
         self.answers: dict[str, list[tuple[int, bytes]]] = {}
 
 
@@ -45,6 +46,7 @@ def api(script: Script, tmp_path: Path) -> Iterator[Api]:
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             script.requests.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            script.pairs.append(list(self.headers.items()))
             answers = script.answers[f"{self.command} {self.path.partition('?')[0]}"]
             code, content = answers.pop(0) if len(answers) > 1 else answers[0]
             self.send_response(code)
@@ -287,3 +289,14 @@ def test_the_thread_lives_on_through_failures() -> None:
     cache.start()
     assert done.wait(10)
     cache.stop()
+
+
+def test_headers_of_the_caller_travel_each_by_itself(script: Script, api: Api, tmp_path: Path) -> None:
+    script.answers["GET /x"] = [(200, b"{}")]
+    server = api._configuration.host
+    headers = [("Impersonate-User", "ann"), ("Impersonate-Group", "a, b"), ("Impersonate-Group", "c")]
+    connect(str(kubeconfig(tmp_path, server)), strict_ca=False, headers=headers).get("/x")
+    seen = script.pairs[-1]
+    assert [value for name, value in seen if name == "Impersonate-Group"] == ["a, b", "c"]
+    assert ("Impersonate-User", "ann") in seen
+    assert ("authorization", "Bearer secret-token") in seen

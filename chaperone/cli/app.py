@@ -1,0 +1,71 @@
+"""The program: every command, and how it ends. `main` is what the installed scripts call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+from typer.main import get_command
+
+from chaperone.cli import approvals
+from chaperone.cli.cluster import with_cluster
+from chaperone.cli.faults import FailedError, WrongUsageError
+from chaperone.cli.screen import complain
+from chaperone.cli.watch import watch
+from chaperone.kube.errors import KubeError, RefusedError
+
+PLUGIN = "kubectl-chaperone"
+HELP = """The control point between AI agents and Kubernetes, for people.
+
+Look at what agents ask for and decide on it; check, explain and test the policies that govern them.
+"""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(help=HELP, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    people: dict[str, Callable[..., None]] = {
+        "list": approvals.list_requests,
+        "show": approvals.show,
+        "approve": approvals.approve,
+        "deny": approvals.deny,
+        "watch": watch,
+    }
+    for name, command in people.items():
+        app.command(name)(with_cluster(command))
+    return app
+
+
+app = build()
+
+
+def main() -> NoReturn:
+    """The entry of `chaperone` and of `kubectl chaperone`."""
+    called = Path(sys.argv[0]).name
+    sys.exit(run(sys.argv[1:], "kubectl chaperone" if called == PLUGIN else "chaperone"))
+
+
+def run(arguments: Sequence[str], program: str = "chaperone") -> int:
+    """The exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted. Faults are told on standard error."""
+    try:
+        code = get_command(app).main(args=list(arguments), prog_name=program, standalone_mode=False)
+    except WrongUsageError as fault:
+        complain(f"{program}: {fault}")
+        return 2
+    except typer.TyperException as error:
+        complain(f"{program}: {_sentence(error)} (see `{program} --help`)")
+        return 2
+    except RefusedError as error:
+        complain(f"{program}: {error.message or error}")
+        return 1
+    except (FailedError, KubeError) as error:
+        complain(f"{program}: {error}")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(error: typer.TyperException) -> str:
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:]
