@@ -10,7 +10,7 @@ from chaperone.kube.errors import EndpointError
 from chaperone.settings.gateway import GatewaySettings
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.server import ServerSettings, server_settings
-from gateway.tls import upstream_settings
+from gateway.tls import UpstreamTrust, upstream_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,9 @@ class Endpoints:
 
     def serving(self, settings: GatewaySettings) -> ServerSettings:
         """Raises EndpointError, ValueError or ssl.SSLError when it cannot work."""
-        return server_settings(settings, self.towards_upstream(settings))
+        files = [path for path in (settings.upstream.kubeconfig, self.upstream.ca_file) if path is not None]
+        trust = UpstreamTrust(files, lambda: _again(settings))
+        return server_settings(settings, self.towards_upstream(settings), trust)
 
     def towards_upstream(self, settings: GatewaySettings) -> UpstreamSettings:
         return upstream_settings(
@@ -48,6 +50,14 @@ def find(settings: GatewaySettings) -> Endpoints:
         else replace(in_cluster(towards.server), ca_file=towards.ca_file, ca=towards.ca)
     )
     return Endpoints(_without_credential(towards), own)
+
+
+def _again(settings: GatewaySettings) -> UpstreamSettings:
+    """As the files are now. Raises ValueError or OSError."""
+    try:
+        return find(settings).towards_upstream(settings)
+    except EndpointError as error:
+        raise ValueError(str(error)) from error
 
 
 def _without_credential(endpoint: Endpoint) -> Endpoint:

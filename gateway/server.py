@@ -25,7 +25,7 @@ from gateway.http.pool import Pool
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.passage import Passage
 from gateway.services import Services
-from gateway.tls import ServingCertificate
+from gateway.tls import ServingCertificate, UpstreamTrust
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,16 @@ class ServerSettings:
     port: int = 0
     certificate: Path | None = None
     key: Path | None = None
+    trust: UpstreamTrust | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
     drain: float = 30.0
 
 
-def server_settings(settings: GatewaySettings, upstream: UpstreamSettings) -> ServerSettings:
-    """The part of the gateway's settings that is about connections. upstream: see gateway.tls.upstream_settings."""
+def server_settings(
+    settings: GatewaySettings, upstream: UpstreamSettings, trust: UpstreamTrust | None = None
+) -> ServerSettings:
+    """The part of the gateway's settings that is about connections. upstream: see gateway.tls.upstream_settings.
+    trust: what follows a change of the API server's CA."""
     limits = settings.limits
     return ServerSettings(
         upstream=upstream,
@@ -59,6 +63,7 @@ def server_settings(settings: GatewaySettings, upstream: UpstreamSettings) -> Se
         port=settings.listen.port,
         certificate=settings.listen.certificate,
         key=settings.listen.key,
+        trust=trust,
         limits=HttpLimits(
             head_bytes=limits.header_bytes,
             header_count=limits.header_count,
@@ -138,6 +143,9 @@ class Server:
     def refresh(self) -> None:
         if self.certificate is not None:
             self.certificate.refresh()
+        renewed = self._settings.trust.refresh() if self._settings.trust is not None else None
+        if renewed is not None:
+            self.pool.settings = renewed
         self._services.metrics.connections(len(self.front.connections))
 
     async def stop(self, grace: float | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,6 +47,36 @@ def upstream_settings(
         first_byte_seconds=first_byte_seconds,
         most_idle=most_idle,
     )
+
+
+class UpstreamTrust:
+    """Follows the files that say whom to trust as the API server. New connections use what they say now; open ones
+    were verified when they were made, and live on."""
+
+    def __init__(self, files: Sequence[Path], make: Callable[[], UpstreamSettings]) -> None:
+        """make: settings from the files as they are now; it raises ValueError or OSError (ssl.SSLError is one)."""
+        self._files = tuple(files)
+        self._make = make
+        self._stamps = self._look()
+
+    def _look(self) -> tuple[Stamp | None, ...]:
+        return tuple(_stamp(path) if path.exists() else None for path in self._files)
+
+    def refresh(self) -> UpstreamSettings | None:
+        """New settings when a file has changed, else None. Files that cannot be used are tried again next time."""
+        try:
+            stamps = self._look()
+            if stamps == self._stamps:
+                return None
+            made = self._make()
+        except (OSError, ValueError) as error:
+            log.warning(
+                "the API server's renewed CA cannot be used; the old one stays", extra={"cause": str(error)}
+            )
+            return None
+        self._stamps = stamps
+        log.info("the API server's CA was reloaded", extra={"files": [str(path) for path in self._files]})
+        return made
 
 
 class ServingCertificate:
