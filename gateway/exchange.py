@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaperone.core import gate, status
 from chaperone.core.approval import Approval
@@ -22,72 +21,27 @@ from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
-from gateway.audit_ids import AuditIds
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
-from gateway.http.framing import Fault, Head
-from gateway.http.pool import Pool
+from gateway.http.framing import Head
 from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
 from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.record import COMPLETE, RECEIVED, request_record
 from gateway.refusal import RefusalError, refusal
-from gateway.services import Answer, Fetched, Services, Spend
-from gateway.standing import LONGEST_REMEMBERED, Standing, Standings, identity_on_the_wire
-from gateway.tasks import Tasks, must_wait
+from gateway.services import Answer, Fetched, Spend
+from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
+from gateway.tasks import must_wait
+
+if TYPE_CHECKING:
+    from gateway.data_path import DataPath
 
 log = logging.getLogger(__name__)
 
 NO_NEEDS = Needs()
 _read_again = lru_cache(2048)(parse)
 """`parse` is pure, and clients ask the same again and again."""
-
-
-class DataPath:
-    """Makes an exchange of every request. One for each worker; implements gateway.http.connection.Handler."""
-
-    __slots__ = ("clock", "loop", "new_id", "pool", "services", "standings", "tasks")
-
-    def __init__(
-        self,
-        services: Services,
-        pool: Pool,
-        loop: asyncio.AbstractEventLoop,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.services = services
-        self.pool = pool
-        self.loop = loop
-        self.clock = clock
-        self.new_id = AuditIds().new
-        self.tasks = Tasks(loop)
-        self.standings = Standings(services.snapshot)
-
-    def begin(self, connection: ClientConnection, head: Head) -> Exchange:
-        return Exchange(self, connection, head)
-
-    def fault(
-        self, connection: ClientConnection, fault: Fault, method: str, target: str
-    ) -> Mapping[str, Any]:
-        now = self.clock()
-        head = Head(method=method, target=target) if method or target else None
-        record = request_record(
-            stage=COMPLETE,
-            audit_id=self.new_id(),
-            received_at=now,
-            now=now,
-            peer=connection.peer,
-            head=head,
-            code=fault.code,
-            reason=fault.message,
-        )
-        try:
-            self.services.audit.write(record)
-        except Exception:
-            log.exception("a refused request could not be recorded")
-        self.services.metrics.observe("", "", fault.code, 0.0)
-        return status.status(fault.code, fault.message)
 
 
 class Exchange:
@@ -133,7 +87,7 @@ class Exchange:
     # -- seen from the connection
 
     def start(self) -> None:
-        self._task = self._path.tasks.start(self._run())
+        self._task = self._path.tasks.start(self._live())
 
     def client_writable(self, writable: bool) -> None:
         if self._passage is not None:
@@ -153,6 +107,16 @@ class Exchange:
             self.complete(CLIENT_GONE, reason="the client went away")
 
     # -- the flow
+
+    async def _live(self) -> None:
+        """Whatever fails, even the failing, the client is not left waiting."""
+        connection = self._connection
+        try:
+            await self._run()
+        except Exception:
+            log.exception("an exchange could not be ended in words", extra={"auditID": self.audit_id})
+            if connection is not None:
+                connection.abort()
 
     async def _run(self) -> None:
         try:
@@ -327,10 +291,10 @@ class Exchange:
         connection, self._connection = self._connection, None
         head_only = self._head.method == "HEAD"
         headers = (*error.headers, ("Audit-Id", self.audit_id))
-        self.complete(error.code, reason=error.reason, outcome=outcome)
-        if connection is None or connection.is_gone:
-            return
         try:
+            self.complete(error.code, reason=error.reason, outcome=outcome)
+            if connection is None or connection.is_gone:
+                return
             if error.raw is not None:
                 lines = [(b"Content-Type", error.raw[0]), (b"Audit-Id", self.audit_id.encode("ascii"))]
                 connection.answer_raw(error.code, error.raw[1], lines, head_only=head_only)
@@ -338,7 +302,8 @@ class Exchange:
                 connection.answer(error.code, error.document, headers, head_only=head_only)
         except Exception:
             log.exception("an answer could not be written", extra={"auditID": self.audit_id})
-            connection.abort()
+            if connection is not None:
+                connection.abort()
 
     def record(self, stage: Stage, code: int | None = None, reason: str = "") -> dict[str, Any]:
         standing = self.standing

@@ -24,7 +24,8 @@ from gateway.standing import Standing
 from gateway.tasks import must_wait
 
 if TYPE_CHECKING:
-    from gateway.exchange import DataPath, Exchange
+    from gateway.data_path import DataPath
+    from gateway.exchange import Exchange
 
 EXPIRY_LEEWAY = 0.5
 """Seconds after the end of a token's life within which its open streams are closed."""

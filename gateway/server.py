@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaperone.settings.gateway import GatewaySettings
-from gateway.exchange import DataPath
+from gateway.data_path import DataPath
 from gateway.http.connection import ClientConnection
 from gateway.http.deadlines import Deadlines
 from gateway.http.front import Front

@@ -187,6 +187,24 @@ def test_hd11_whatever_breaks_is_answered_and_nothing_goes_up(where: str) -> Non
     play(scene)
 
 
+@pytest.mark.parametrize("raw", [request(), request("/api/v1/namespaces/dev/secrets/a")])
+@pytest.mark.parametrize("cached", [True, False])
+def test_hd11_even_metrics_that_break_leave_nobody_waiting(raw: bytes, *, cached: bool) -> None:
+    def broken(*_args: object) -> NoReturn:
+        raise RuntimeError("broken")
+
+    async def scene(stage: Stage) -> None:
+        stage.authenticator.cached_already = cached
+        stage.metrics.observe = broken  # type: ignore[method-assign, assignment]
+        stage.metrics.upstream_error = broken  # type: ignore[method-assign, assignment]
+        await stage.upstream.stop()
+        client = await stage.connect()
+        await client.send(raw)
+        assert await client.rest() == b""
+
+    play(scene, policies=(DENY_SECRETS,))
+
+
 # Mutations and their records
 
 

@@ -35,7 +35,8 @@ MALFORMED = {
     "HT-02 chunked, gzip": POST + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "HT-02 gzip, chunked": POST + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "HT-02 chunked twice": POST + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "HT-02 chunked in two lines": POST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HT-02 chunked in two lines": POST
+    + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "HT-02 identity": POST + "Transfer-Encoding: identity\r\n\r\n",
     "HT-02 vertical tab": POST + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
     "HT-03 two Host": START + "Host: other\r\n\r\n",
@@ -127,7 +128,9 @@ def test_an_empty_header_value_does_not_swallow_the_next_name() -> None:
     play(scene)
 
 
-SMALL = HttpLimits(head_bytes=4096, request_line_bytes=1024, header_count=20, head_seconds=0.2, body_seconds=0.2)
+SMALL = HttpLimits(
+    head_bytes=4096, request_line_bytes=1024, header_count=20, head_seconds=0.2, body_seconds=0.2
+)
 
 TOO_LARGE = {
     "one long header": (START + f"X-Long: {'a' * 5000}\r\n\r\n", 431),
