@@ -1,7 +1,7 @@
 """Writes of ApprovalRequests: gather who writes and what RBAC says, and let `chaperone.core.guard` decide.
 
 A decision is asked of RBAC twice, when it is stamped and when the stamped object is checked: the second
-must hold even where somebody has removed the first webhook.
+must hold even where somebody has removed the first webhook. So is a person's request for access.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chaperone.core import creation
 from chaperone.core import guard as rules
+from chaperone.core.access import is_access
 from chaperone.core.guard import Refused, Writer
 from chaperone.settings.webhook import AccountSettings
 from webhook.gathering import Gathering
@@ -22,11 +24,13 @@ BY_HAND = "can be reviewed only by patching status.decision (or with kubectl cha
 
 
 def stamp(review: Obj, gathering: Gathering, accounts: AccountSettings, now: float) -> Answer:
-    """The mutating answer: a patch that turns `status.decision` into a stamped review; nothing where there
-    is none.
+    """The mutating answer: a patch that turns `status.decision` into a stamped review, or completes a person's
+    request for access; nothing where there is neither.
 
     Raises KubeError when RBAC cannot be asked.
     """
+    if review["operation"] == "CREATE":
+        return _stamp_access(review, gathering, accounts, now)
     old, new = _object(review, "oldObject"), _object(review, "object")
     user = review["userInfo"]
     stamped = rules.stamp_review(
@@ -46,7 +50,7 @@ def validate(review: Obj, gathering: Gathering, accounts: AccountSettings, now: 
     who = writer(review, accounts)
     match review["operation"]:
         case "CREATE":
-            refusal = rules.check_creation(new, who)
+            refusal = _creation_refusal(review, gathering, who, now)
         case "DELETE":
             refusal = rules.check_deletion(old)
         case "UPDATE":
@@ -60,6 +64,40 @@ def writer(review: Obj, accounts: AccountSettings) -> Writer:
     """Who writes, by the username that the API server has authenticated."""
     ours = {accounts.gateway: Writer.GATEWAY, accounts.controller: Writer.CONTROLLER}
     return ours.get(str(review["userInfo"].get("username") or ""), Writer.PERSON)
+
+
+def _stamp_access(review: Obj, gathering: Gathering, accounts: AccountSettings, now: float) -> Answer:
+    new = _object(review, "object")
+    if writer(review, accounts) is not Writer.PERSON or not is_access(new):
+        return ALLOWED
+    known = gathering.standing.fresh()
+    if known is None:
+        return _refused(review, STALE)
+    stamped = creation.stamp_access(new, review["userInfo"], known.policies, now)
+    if isinstance(stamped, Refused):
+        return _refused(review, stamped.reason)
+    refusal = _requester_refusal(review, gathering)
+    return _refused(review, refusal) if refusal else Answer(allowed=True, patch=stamped)
+
+
+def _creation_refusal(review: Obj, gathering: Gathering, who: Writer, now: float) -> str:
+    new = _object(review, "object")
+    if who is not Writer.PERSON or not is_access(new):
+        return creation.check_creation(new, who)
+    known = gathering.standing.fresh()
+    if known is None:
+        return STALE
+    refusal = creation.check_creation(new, who, review["userInfo"], known.policies, now)
+    return refusal or _requester_refusal(review, gathering)
+
+
+def _requester_refusal(review: Obj, gathering: Gathering) -> str:
+    """Why this person may not ask for this access: nobody asks for what RBAC does not let them ask for."""
+    known, user = gathering.standing.fresh(), review["userInfo"]
+    if known is None or user.get("username") in known.guarded:
+        return "comes from an identity that an AgentPolicy hands out: ask through the gateway"
+    where = creation.request_right(_object(review, "object"))
+    return _rbac_refusal(gathering, user, ("request", "accessrequests"), where)
 
 
 def _update_refusal(review: Obj, gathering: Gathering, who: Writer, now: float) -> str:
@@ -84,14 +122,28 @@ def _reviewer_refusal(review: Obj, old: Obj, gathering: Gathering) -> str:
         return "cannot be reviewed by an identity that an AgentPolicy hands out"
     if refusal := rules.reviewer_refusal(old, user, known.policies):
         return refusal
-    policy, namespace = rules.approval_right(old)
-    if gathering.may_approve(user, policy, namespace):
+    return _rbac_refusal(gathering, user, ("approve", "approvals"), rules.approval_rights(old))
+
+
+def _rbac_refusal(
+    gathering: Gathering, user: Obj, right: tuple[str, str], where: tuple[str, tuple[str, ...]]
+) -> str:
+    """Asked of RBAC for every namespace; first, where there are several, whether the right is cluster-wide.
+
+    right: verb and resource; where: policy and namespaces.
+    """
+    (verb, resource), (policy, namespaces) = right, where
+    if len(namespaces) > 1 and gathering.may(user, verb, resource, policy, ""):
         return ""
-    place = f"in namespace {namespace!r}" if namespace else "cluster-wide"
-    return (
-        f"cannot be reviewed by {user.get('username')!r}: RBAC does not allow the verb approve on "
-        f"approvals.chaperone.dev {policy!r} {place}"
-    )
+    for namespace in namespaces:
+        if not gathering.may(user, verb, resource, policy, namespace):
+            place = f"in namespace {namespace!r}" if namespace else "cluster-wide"
+            what = "reviewed" if verb == "approve" else "made"
+            return (
+                f"cannot be {what} by {user.get('username')!r}: RBAC does not allow the verb {verb} on "
+                f"{resource}.chaperone.dev {policy!r} {place}"
+            )
+    return ""
 
 
 def _writes_reviews(review: Obj, accounts: AccountSettings) -> bool:

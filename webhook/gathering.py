@@ -28,23 +28,26 @@ class Gathering:
         """The live ApprovalRequest, read past every cache: its phase decides."""
         return self._cluster.find(APPROVAL_REQUESTS.path(name))
 
-    def may_approve(self, user: Mapping[str, Any], policy: str, namespace: str) -> bool:
-        """What RBAC says: verb approve on approvals.chaperone.dev of this policy's name in this namespace.
+    def may(self, user: Mapping[str, Any], verb: str, resource: str, policy: str, namespace: str) -> bool:
+        """What RBAC says: this verb on this resource of chaperone.dev, of the policy's name, in this namespace.
 
-        user: the review's userInfo. namespace "" for a cluster-scoped target.
+        user: the review's userInfo. namespace "": cluster-wide, or a cluster-scoped target.
         """
-        answer = self._cluster.create(SUBJECT_ACCESS_REVIEWS.path(), access_review(user, policy, namespace))
+        review = access_review(user, verb, resource, policy, namespace)
+        answer = self._cluster.create(SUBJECT_ACCESS_REVIEWS.path(), review)
         status = answer.get("status") or {}
         return status.get("allowed") is True and not status.get("denied")
 
 
-def access_review(user: Mapping[str, Any], policy: str, namespace: str) -> dict[str, Any]:
-    """The SubjectAccessReview that asks. `approvals` is a resource that exists only for RBAC."""
+def access_review(
+    user: Mapping[str, Any], verb: str, resource: str, policy: str, namespace: str
+) -> dict[str, Any]:
+    """The SubjectAccessReview that asks. `approvals` and `accessrequests` are resources that exist only for RBAC."""
     attributes = {
-        "verb": "approve",
+        "verb": verb,
         "group": "chaperone.dev",
         "version": "*",
-        "resource": "approvals",
+        "resource": resource,
         "name": policy,
         "namespace": namespace,
     }

@@ -27,6 +27,8 @@ from chaperone.core.approval_object import (
 from chaperone.core.legible import visible
 
 __all__ = [
+    "ACCESS_TRANSITIONS",
+    "GRANT",
     "TERMINAL",
     "TRANSITIONS",
     "Actor",
@@ -43,6 +45,7 @@ __all__ = [
     "claim",
     "decided",
     "finished",
+    "may_be_reviewed",
     "may_move",
     "outcome",
     "read",
@@ -84,11 +87,37 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], frozenset[Actor]] = {
 }
 """Every step there is, and who may take it. A person may still deny what is approved and not yet claimed."""
 
+_GRANTOR = frozenset({Actor.CONTROLLER})
+
+ACCESS_TRANSITIONS: Mapping[tuple[Phase, Phase], frozenset[Actor]] = {
+    step: actors for step, actors in TRANSITIONS.items() if step[0] is not Phase.EXECUTING
+} | {
+    (Phase.APPROVED, Phase.EXECUTING): _GRANTOR,
+    (Phase.APPROVED, Phase.FAILED): _GRANTOR,
+    (Phase.EXECUTING, Phase.EXECUTED): _GRANTOR,
+    (Phase.EXECUTING, Phase.FAILED): _GRANTOR,
+    (Phase.EXECUTING, Phase.DENIED): _COUNTED,
+}
+"""The same for a grant (type Access): it is Executing as long as its bindings stand. A person may deny it even then."""
+
+GRANT = "Access"
+"""spec.type of a grant."""
+
 TERMINAL = frozenset(Phase) - {before for before, _ in TRANSITIONS}
 
 
-def may_move(actor: Actor, before: Phase, after: Phase) -> bool:
-    return actor in TRANSITIONS.get((before, after), frozenset())
+def may_move(actor: Actor, before: Phase, after: Phase, kind: str = "Request") -> bool:
+    """kind: spec.type, which has its own table."""
+    table = ACCESS_TRANSITIONS if kind == GRANT else TRANSITIONS
+    return actor in table.get((before, after), frozenset())
+
+
+def may_be_reviewed(approval: Approval) -> bool:
+    """May people still have a say?"""
+    return any(
+        may_move(Actor.REVIEW, approval.phase, after, approval.type)
+        for after in (Phase.APPROVED, Phase.DENIED)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +145,13 @@ def tally(approval: Approval) -> Tally:
 
 def outcome(approval: Approval, now: float) -> Phase | None:
     """The phase to set next by what people said and by the clock; None: nothing to do."""
-    if approval.phase not in (Phase.PENDING, Phase.APPROVED):
+    if not may_be_reviewed(approval):
         return None
     counted = tally(approval)
     if counted.denied:
         return Phase.DENIED
+    if approval.phase is Phase.EXECUTING:
+        return None  # a grant: whoever made its bindings ends it when they are gone
     deadline = approval.expires_at if approval.phase is Phase.PENDING else approval.use_before
     if deadline and now >= deadline:
         return Phase.EXPIRED

@@ -94,6 +94,9 @@ class Approval:
     rule: str = ""
     type: str = "Request"  # or "Access"
     executed_at: float = 0.0
+    access: Mapping[str, Any] | None = None  # spec.access as stored
+    grant_expires_at: float = 0.0
+    bindings: tuple[tuple[str, str], ...] = ()  # of a grant: (namespace, name)
 
 
 def read(obj: Mapping[str, Any]) -> Approval:
@@ -130,6 +133,9 @@ def read(obj: Mapping[str, Any]) -> Approval:
         rule=source.text("spec.policy.rule", ""),
         type=source.text("spec.type", "Request"),
         executed_at=source.moment("status.execution.time"),
+        access=source.mapping("spec.access"),
+        grant_expires_at=source.moment("status.grant.expiresAt"),
+        bindings=tuple(_binding(entry) for entry in source.entries("status.grant.bindings")),
     )
 
 
@@ -157,7 +163,7 @@ def build(
     """
     spec: dict[str, Any] = {
         "type": "Request",
-        "requester": _requester(caller),
+        "requester": requester_of(caller),
         "request": _request(request, body_sha256),
         "digest": digest,
         "policy": {"name": policy, "generation": policy_generation, "rule": rule},
@@ -217,7 +223,8 @@ def finished(phase: Phase, *, audit_id: str, code: int, now: float) -> dict[str,
     return {"status": {"phase": phase.value, "execution": execution}}
 
 
-def _requester(caller: Caller) -> dict[str, Any]:
+def requester_of(caller: Caller) -> dict[str, Any]:
+    """spec.requester of an agent."""
     words = {
         "username": caller.username,
         "issuer": caller.issuer,
@@ -324,6 +331,11 @@ def _review(entry: Mapping[str, Any]) -> Review:
         time=source.text("time", ""),
         reason=source.text("reason", ""),
     )
+
+
+def _binding(entry: Mapping[str, Any]) -> tuple[str, str]:
+    source = _Source(entry, "status.grant.bindings[].")
+    return source.text("namespace"), source.text("name")
 
 
 def _decided_at(source: _Source, reviews: tuple[Review, ...]) -> float:

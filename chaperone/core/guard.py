@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from chaperone.core import access
 from chaperone.core import approval as life
 from chaperone.core.approval import Actor, Approval, Phase, Review
 from chaperone.core.identity import EXTRA_PREFIX
@@ -74,12 +75,14 @@ def stamp_review(
         return Refused(
             "beside status.decision (and status.decisionReason) nothing may be changed in the same write"
         )
-    approval = _read(old)
+    approval = readable(old)
     if isinstance(approval, Refused):
         return approval
     at = float(int(now))
     decision, reason = status.get("decision"), status.get("decisionReason", "")
-    refusal = _may_be_decided(approval, decision, reason, at) or _may_review_again(approval, username)
+    refusal = _may_be_decided(approval, decision, reason, at) or _may_review_again(
+        approval, username, decision
+    )
     if refusal:
         return Refused(refusal)
     review = Review(username, str(decision), approval.digest, rfc3339(at), visible(str(reason), MAX_REASON))
@@ -96,8 +99,9 @@ def stamp_review(
 def reviewed_status(old: Object, approval: Approval, review: Review) -> dict[str, Any]:
     """The whole status after one more review. Decides nothing by a clock but the review's own time."""
     status = dict(_stored(_mapping(old.get("status"))))
-    status["reviews"] = [*(status.get("reviews") or ()), _written(review)]
-    counted = replace(approval, reviews=(*approval.reviews, review))
+    others = [item for item in status.get("reviews") or () if item.get("username") != review.username]
+    status["reviews"] = [*others, _written(review)]
+    counted = replace(approval, reviews=(*_others(approval, review.username), review))
     status["approvals"] = f"{life.tally(counted).approved}/{approval.required}"
     at = unix_seconds(review.time)
     phase = life.outcome(counted, at)
@@ -134,21 +138,28 @@ def _may_be_decided(approval: Approval, decision: object, reason: object, now: f
         return f"status.decision must be one of {', '.join(DECISIONS)}"
     if not isinstance(reason, str):
         return "status.decisionReason must be a string"
-    if approval.phase is Phase.APPROVED and decision == "Approved":
-        return "is Approved already; nothing is left to do"
-    if approval.phase not in (Phase.PENDING, Phase.APPROVED):
+    if not life.may_be_reviewed(approval):
         return f"is {approval.phase.value}: it can no longer be decided"
+    if approval.phase is not Phase.PENDING and decision == "Approved":
+        return "is Approved already; nothing is left to do"
     if approval.phase is Phase.PENDING and now >= approval.expires_at:
         return "has expired: let the request be made again"
     return ""
 
 
-def _may_review_again(approval: Approval, username: str) -> str:
+def _may_review_again(approval: Approval, username: str, decision: object) -> str:
+    """Of a grant an approver may think better of it: the denial takes the place of the approval and revokes it."""
     if not username:
         return "a review needs an authenticated user"
-    if any(review.username == username for review in approval.reviews):
+    said = next((review.decision for review in approval.reviews if review.username == username), "")
+    revokes = approval.type == life.GRANT and (said, decision) == ("Approved", "Denied")
+    if said and not revokes:
         return f'already has the review of "{visible(username, 253)}"; one person counts once'
     return ""
+
+
+def _others(approval: Approval, username: str) -> tuple[Review, ...]:
+    return tuple(review for review in approval.reviews if review.username != username)
 
 
 # Who may review
@@ -156,13 +167,13 @@ def _may_review_again(approval: Approval, username: str) -> str:
 
 def reviewer_refusal(obj: Object, user: Mapping[str, Any], policies: PolicySet) -> str:
     """Why this user may not review this request, whatever RBAC says. obj: as stored. user: the review's userInfo."""
-    approval = _read(obj)
+    approval = readable(obj)
     if isinstance(approval, Refused):
         return approval.reason
     username, groups = str(user.get("username") or ""), tuple(map(str, user.get("groups") or ()))
     if username == approval.requester:
         return "cannot be reviewed by its own requester"
-    if governing := _governs(user, username, groups, policies):
+    if governing := governs(user, username, groups, policies):
         return f"cannot be reviewed by an identity that AgentPolicy {governing} governs"
     policy = next((policy for policy in policies.policies if policy.name == approval.policy), None)
     if policy is None:
@@ -172,14 +183,21 @@ def reviewer_refusal(obj: Object, user: Mapping[str, Any], policies: PolicySet) 
     return _outside_approvers(policy, username, groups)
 
 
-def approval_right(obj: Object) -> tuple[str, str]:
-    """(policy, namespace) to ask RBAC for: verb `approve` on `approvals.chaperone.dev` of that name, there."""
+def approval_rights(obj: Object) -> tuple[str, tuple[str, ...]]:
+    """(policy, namespaces) to ask RBAC for: verb `approve` on `approvals.chaperone.dev` of that name, in each of them.
+
+    A request is about one namespace, "" where it has none; a grant about all that it names. "" stands for cluster-wide,
+    which covers all the others, and is what to ask for where the object cannot be read.
+    """
     spec = _mapping(obj.get("spec"))
-    request = _mapping(spec.get("request"))
-    return str(_mapping(spec.get("policy")).get("name") or ""), str(request.get("namespace") or "")
+    policy = str(_mapping(spec.get("policy")).get("name") or "")
+    if not access.is_access(obj):
+        return policy, (str(_mapping(spec.get("request")).get("namespace") or ""),)
+    rights = access.read_rights(spec.get("access"))
+    return policy, ("",) if isinstance(rights, access.Unreadable) else rights.namespaces
 
 
-def _governs(user: Mapping[str, Any], username: str, groups: Sequence[str], policies: PolicySet) -> str:
+def governs(user: Mapping[str, Any], username: str, groups: Sequence[str], policies: PolicySet) -> str:
     """The policy that hands out this identity, or whose subjects name this user however he was authenticated."""
     if any(str(key).startswith(EXTRA_PREFIX) for key in _mapping(user.get("extra"))):
         return "(an agent's, by what the gateway sent along)"
@@ -204,16 +222,9 @@ def _outside_approvers(policy: Policy, username: str, groups: Sequence[str]) -> 
 # Every write of an ApprovalRequest
 
 
-def check_creation(new: Object, writer: Writer) -> str:
-    if writer is not Writer.GATEWAY:
-        return "is made by the gateway alone, when it holds a request"
-    approval = _read(new)
-    return approval.reason if isinstance(approval, Refused) else ""
-
-
 def check_deletion(old: Object) -> str:
     """By whomever: what was asked and what was said stay until it has ended."""
-    approval = _read(old)
+    approval = readable(old)
     if isinstance(approval, Refused):
         return ""
     if approval.phase in life.TERMINAL:
@@ -227,14 +238,16 @@ def check_update(
     """Is this change allowed for this writer? The same on the main resource and on `/status`."""
     if old.get("spec") != new.get("spec"):
         return "has an immutable spec: an approval is for exactly what was asked"
-    if subresource == "" and writer is Writer.PERSON and (changed := _ownership_changed(old, new)):
+    if subresource == "" and writer is Writer.PERSON and (changed := ownership_changed(old, new)):
         return f"has metadata.{changed}, which is not for people to change"
+    if writer is not Writer.CONTROLLER and (changed := annotation_changed(old, new)):
+        return f"has metadata.{changed}, which only the controller changes"
     before, after = _mapping(old.get("status")), _mapping(new.get("status"))
     if left := [key for key in WRITE_ONLY if key in after]:
         return f"still carries status.{left[0]}: the webhook that stamps reviews did not see it; nothing was decided"
     if before == after:
         return ""
-    approval, result = _read(old), _read(new)
+    approval, result = readable(old), readable(new)
     if isinstance(approval, Refused) or isinstance(result, Refused):
         return next(item.reason for item in (approval, result) if isinstance(item, Refused))
     if writer is Writer.PERSON:
@@ -242,22 +255,32 @@ def check_update(
     return _check_machine(approval, result, before, after, writer=writer, now=now)
 
 
-def _ownership_changed(old: Object, new: Object) -> str:
+def ownership_changed(old: Object, new: Object) -> str:
     before, after = _mapping(old.get("metadata")), _mapping(new.get("metadata"))
     return next((key for key in ("finalizers", "ownerReferences") if before.get(key) != after.get(key)), "")
+
+
+def annotation_changed(old: Object, new: Object) -> str:
+    """Ours on an approval say what the controller has told people of it."""
+    before = _mapping(_mapping(old.get("metadata")).get("annotations"))
+    after = _mapping(_mapping(new.get("metadata")).get("annotations"))
+    ours = (key for key in sorted({*before, *after}, key=str) if str(key).startswith(EXTRA_PREFIX))
+    return next((f"annotations[{key}]" for key in ours if before.get(key) != after.get(key)), "")
 
 
 def _check_review(
     old: Object, approval: Approval, result: Approval, after: Object, *, username: str, now: float
 ) -> str:
     """Exactly one more review, in the user's own name, for the stored digest; nothing else but its consequences."""
-    if len(result.reviews) != len(approval.reviews) + 1:
+    added = len(result.reviews) - len(approval.reviews)
+    takes_place = approval.type == life.GRANT and added == 0 and result.reviews
+    if added != 1 and not takes_place:
         return "can be changed by people only through status.decision"
     review = result.reviews[-1]
     if review.username != username:
         return f'was given a review in the name of "{visible(review.username, 253)}" by somebody else'
     refusal = _may_be_decided(approval, review.decision, review.reason, now) or _may_review_again(
-        approval, username
+        approval, username, review.decision
     )
     if refusal:
         return refusal
@@ -290,10 +313,12 @@ def _check_machine(
     count = f"{life.tally(approval).approved}/{approval.required}"
     if "approvals" in changed and after.get("approvals") != count:
         return f"has {count} approvals, whatever anybody writes"
+    if approval.grant_expires_at and result.grant_expires_at != approval.grant_expires_at:
+        return "keeps the time at which its grant ends"
     if approval.phase is result.phase:
         settled = sorted(changed & {"claimedBy", "execution", "useBefore"})
         return f"keeps status.{settled[0]} as long as it stays {approval.phase.value}" if settled else ""
-    if not life.may_move(_ACTORS[writer], approval.phase, result.phase):
+    if not life.may_move(_ACTORS[writer], approval.phase, result.phase, approval.type):
         return f"cannot go from {approval.phase.value} to {result.phase.value} by the {writer.value}"
     return _check_step(approval, result, now)
 
@@ -309,12 +334,27 @@ def _check_step(approval: Approval, result: Approval, now: float) -> str:
     if result.phase is Phase.DENIED and not counted.denied:
         return "was denied by nobody"
     if result.phase is Phase.EXECUTING:
-        if not result.claimed_by or approval.claimed_by:
+        if approval.type == life.GRANT:
+            if refusal := _check_grant(approval, result, now):
+                return refusal
+        elif not result.claimed_by or approval.claimed_by:
             return "is claimed by exactly one gateway, named in status.claimedBy"
         if now >= approval.use_before:
             return "was not used in time"
     elif result.claimed_by != approval.claimed_by:
         return "keeps status.claimedBy once it is claimed"
+    return ""
+
+
+def _check_grant(approval: Approval, result: Approval, now: float) -> str:
+    """A grant begins no longer, and in no other namespace, than people have approved."""
+    rights = access.rights_of(approval)
+    if isinstance(rights, access.Unreadable):
+        return rights.reason
+    if not now - MAX_SKEW < result.grant_expires_at <= now + rights.duration + MAX_SKEW:
+        return f"is granted for {rights.written}, and says so in status.grant.expiresAt"
+    if stray := sorted({namespace for namespace, _ in result.bindings} - set(rights.namespaces)):
+        return f'is not granted in namespace "{visible(stray[0], 80)}"'
     return ""
 
 
@@ -337,7 +377,7 @@ def check_policy(obj: Object, capabilities: Capabilities) -> tuple[tuple[Fault, 
     return (), compiled.warnings
 
 
-def _read(obj: Object) -> Approval | Refused:
+def readable(obj: Object) -> Approval | Refused:
     try:
         return life.read(obj)
     except ValueError as error:

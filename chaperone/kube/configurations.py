@@ -2,7 +2,8 @@
 
 Three objects, each removable alone (deleting one is the break-glass, and no webhook can prevent it):
 
-- `chaperone-approvals` (mutating): turns a person's `status.decision` into a stamped review.
+- `chaperone-approvals` (mutating): turns a person's `status.decision` into a stamped review, and completes a
+  person's request for access.
 - `chaperone-own-kinds` (validating): guards approvals, policies and sessions. Fails closed: nobody else is
 affected. - `chaperone-agent-guard` (validating): gated writes of agents' identities. From Kubernetes 1.28
 the server itself keeps
@@ -196,7 +197,10 @@ def _own(resources: Sequence[str], operations: Sequence[str] = WRITES) -> Manife
 
 
 def _stamp(reach: Reach) -> Manifest:
-    rules = [_own(["approvalrequests", "approvalrequests/status"], ["UPDATE"])]
+    rules = [
+        _own(["approvalrequests"], ["CREATE"]),
+        _own(["approvalrequests", "approvalrequests/status"], ["UPDATE"]),
+    ]
     return _webhook("stamp", reach.client_config("/mutate-approval"), rules, reinvocationPolicy="Never")
 
 

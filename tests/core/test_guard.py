@@ -8,12 +8,12 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from chaperone.core.creation import check_creation
 from chaperone.core.guard import (
     MAX_SKEW,
     Refused,
     Writer,
-    approval_right,
-    check_creation,
+    approval_rights,
     check_deletion,
     check_policy,
     check_update,
@@ -498,8 +498,8 @@ def test_what_cannot_be_read_is_not_reviewed() -> None:
 
 
 def test_what_rbac_is_asked() -> None:
-    assert approval_right(stored()) == ("p", "dev")
-    assert approval_right({}) == ("", "")
+    assert approval_rights(stored()) == ("p", ("dev",))
+    assert approval_rights({}) == ("", ("",))
 
 
 def test_policies_are_checked_with_faults_or_warnings() -> None:

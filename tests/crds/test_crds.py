@@ -106,6 +106,7 @@ def whole_policy() -> dict[str, Any]:
     spec = obj["spec"]
     spec["masking"] |= {"keys": ["k"], "patterns": ["p+"], "exempt": ["e"]}
     spec["approval"]["approvers"]["users"] = ["alice"]
+    spec["approval"]["maxGrant"] = "4h"
     spec["access"].append({"roleRef": {"kind": "ClusterRole", "name": "view"}, "clusterWide": True})
     spec["rules"].append(
         {"name": "paths", "match": {"verbs": ["get"], "nonResourceURLs": ["/x"]}, "action": "Deny"}

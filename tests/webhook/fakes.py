@@ -21,11 +21,12 @@ NOW = 1_000_000.0
 
 
 class FakeCluster:
-    """approvals by name; may_approve: (user or group, policy, namespace) triples that RBAC allows."""
+    """approvals by name; may_approve, may_request: (user or group, policy, namespace) triples that RBAC allows."""
 
     def __init__(self) -> None:
         self.approvals: dict[str, Obj] = {}
         self.may_approve: set[tuple[str, str, str]] = set()
+        self.may_request: set[tuple[str, str, str]] = set()
         self.away = False
         self.questions: list[Mapping[str, Any]] = []
 
@@ -39,12 +40,12 @@ class FakeCluster:
         spec = obj["spec"]
         self.questions.append(spec)
         asked = spec["resourceAttributes"]
-        assert (asked["verb"], asked["group"], asked["resource"]) == ("approve", "chaperone.dev", "approvals")
+        assert asked["group"] == "chaperone.dev"
+        known = {"approve approvals": self.may_approve, "request accessrequests": self.may_request}
+        allowed = known[f"{asked['verb']} {asked['resource']}"]
         who = (spec["user"], *spec["groups"])
         return {
-            "status": {
-                "allowed": any((name, asked["name"], asked["namespace"]) in self.may_approve for name in who)
-            }
+            "status": {"allowed": any((name, asked["name"], asked["namespace"]) in allowed for name in who)}
         }
 
     def _answer(self) -> None:

@@ -175,6 +175,7 @@ def read_approval(spec: Fields) -> ApprovalTerms:
     approvers = fields.child("approvers")
     default = ApprovalTerms()
     hold_for = fields.seconds("holdFor", least=0, most=_HOUR)
+    max_grant = fields.seconds("maxGrant", least=0, most=8 * _HOUR)
     terms = ApprovalTerms(
         required=fields.whole("required", least=1, most=16) or default.required,
         approver_groups=approvers.texts("groups", empty=True) or (),
@@ -183,6 +184,7 @@ def read_approval(spec: Fields) -> ApprovalTerms:
         expire_after=fields.seconds("expireAfter", least=1, most=7 * _DAY) or default.expire_after,
         use_within=fields.seconds("useWithin", least=1, most=_DAY) or default.use_within,
         self_approval=fields.flag("selfApproval"),
+        max_grant=default.max_grant if max_grant is None else max_grant,
     )
     approvers.close()
     fields.close()

@@ -35,6 +35,8 @@ class ApprovalTerms:
     expire_after: float = 3600.0
     use_within: float = 600.0
     self_approval: bool = False
+    max_grant: float = 28800.0
+    """Longest access grant; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
