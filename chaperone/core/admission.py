@@ -7,7 +7,8 @@ Two kinds of writes carry an identity that a policy hands out:
   caller's names, groups and claims are not known here, nor the query and the exact verb. A rule whose expression cannot
   be evaluated for lack of such a fact is taken as the gateway must have found it: nothing denied a request that was
   forwarded, nothing held one that was forwarded without an approval, and a rule that may have allowed it did. All else
-  is decided here as there, on the object as it will be stored.
+  is decided here as there, on the object as it will be stored. A dry run of what is held passes: with it the gateway
+  looks at what people are to approve, and it changes nothing.
 - Direct: somebody holds the identity himself, past the gateway. No extra, so no caller, no run and no approval: judged
   under every policy that hands the identity out, where what is not known makes a rule deny.
 
@@ -95,7 +96,8 @@ def decide(review: Review, policies: PolicySet, approval: Approval | None, now: 
     if mismatch:
         return Answer(allowed=False, message=f"{describe(request)} is denied: {mismatch}")
     spent = approval if named_approval(user) else None
-    return _answer(judge(request, caller, policies, spent, now, governed=governed), caller)
+    verdict = judge(request, caller, policies, spent, now, governed=governed)
+    return _looked_at(verdict, caller) if _is_look(review, user, verdict) else _answer(verdict, caller)
 
 
 # Whom it concerns
@@ -315,6 +317,20 @@ def _answer(verdict: Verdict, caller: Caller) -> Answer:
         return Answer(allowed=True, warnings=warnings, audit_annotations=notes)
     advice = f". {THROUGH_THE_GATEWAY}" if verdict.action is Action.HOLD else ""
     return Answer(allowed=False, message=f"{verdict.reason}{advice}", audit_annotations=notes)
+
+
+def _is_look(review: Review, user: Mapping[str, Any], verdict: Verdict) -> bool:
+    """Does the gateway look by a dry run at what it holds? A held CONNECT has no dry run, whatever the review says."""
+    return (
+        verdict.action is Action.HOLD
+        and review.get("dryRun") is True
+        and review.get("operation") != "CONNECT"
+        and is_forwarded(user)
+    )
+
+
+def _looked_at(verdict: Verdict, caller: Caller) -> Answer:
+    return Answer(allowed=True, audit_annotations=_annotations(verdict, caller))
 
 
 def _annotations(verdict: Verdict, caller: Caller) -> dict[str, str]:

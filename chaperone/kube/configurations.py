@@ -5,10 +5,11 @@ Three objects, each removable alone (deleting one is the break-glass, and no web
 - `chaperone-approvals` (mutating): turns a person's `status.decision` into a stamped review, and completes a
   person's request for access.
 - `chaperone-own-kinds` (validating): guards approvals, policies and sessions. Fails closed: nobody else is
-affected. - `chaperone-agent-guard` (validating): gated writes of agents' identities. From Kubernetes 1.28
-the server itself keeps
-  everybody else away (matchConditions), so it covers every write and fails closed. Older servers cannot
-  filter by user and would send everybody's requests: there it sees only the gated kinds, and fails open.
+  affected.
+- `chaperone-agent-guard` (validating): gated writes of agents' identities. From Kubernetes 1.28 the server
+  itself keeps everybody else away (matchConditions), so it covers every write and fails closed. Older
+  servers cannot filter by user and would send everybody's requests: there it sees only the gated kinds, and
+  fails open.
 
 Never `*/*`, never leases, events or reviews: a slow webhook on leases stops the control plane.
 Source of the matching rules: kubernetes/apiserver pkg/admission/plugin/webhook/predicates/rules.
@@ -46,8 +47,14 @@ OWN_TIMEOUT = 5
 GUARD_TIMEOUT = 5
 OPEN_GUARD_TIMEOUT = 2
 """Seconds, on servers where everybody's writes wait for the guard: well below what leader elections bear."""
+FREQUENT_TIMEOUT = 1
+"""Seconds, the least that there is, for what kubelets and controllers write all the time, and for our own pods."""
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""Set by the server from 1.21 on. On 1.20 our own namespace has to carry it, or its guard sees nothing."""
 
 WRITES = ("CREATE", "UPDATE", "DELETE")
+CHANGES = ("CREATE", "UPDATE")
+OWN_RESOURCES = ("agentpolicies", "approvalrequests", "agentsessions")
 RBAC = "rbac.authorization.k8s.io"
 CONNECT_RESOURCES = (
     "pods/exec",
@@ -65,7 +72,21 @@ CORE_SUBRESOURCES = (
     "pods/resize",
     "serviceaccounts/token",
 )
+NAMESPACED_CONNECT = tuple(name for name in CONNECT_RESOURCES if not name.startswith("nodes/"))
 TEMPLATED = ("deployments", "daemonsets", "statefulsets", "replicasets")
+HOME_RESOURCES = (
+    "configmaps",
+    "endpoints",
+    "limitranges",
+    "persistentvolumeclaims",
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "serviceaccounts",
+    "services",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +123,7 @@ def webhook_configurations(
     """The three configurations, ready to apply.
 
     ca_bundle: PEM; b"" when the system's roots sign the certificate. identities: the usernames that
-    policies hand out (the controller keeps them in step). namespace: our own, left alone where the server
-    cannot filter by user.
+    policies hand out (the controller keeps them in step). namespace: our own.
     """
     reach = Reach(url, service, ca_bundle)
     guard = (
@@ -220,8 +240,8 @@ def _closed_guard(reach: Reach, identities: Iterable[str]) -> Manifest:
     """Every write of an agent: policies may gate any kind, custom resources included, so rules name none."""
     rules = [
         _rule(["*"], ["*"]),
-        _rule(["*"], ["*/scale", "*/status"], ["CREATE", "UPDATE"]),
-        _rule([""], CORE_SUBRESOURCES, ["CREATE", "UPDATE"]),
+        _rule(["*"], ["*/scale", "*/status"], CHANGES),
+        _rule([""], CORE_SUBRESOURCES, CHANGES),
         _rule(["certificates.k8s.io"], ["certificatesigningrequests/approval"], ["UPDATE"]),
         _rule([""], CONNECT_RESOURCES, ["CONNECT"]),
     ]
@@ -235,31 +255,36 @@ def _closed_guard(reach: Reach, identities: Iterable[str]) -> Manifest:
 
 
 def _open_guards(reach: Reach, namespace: str) -> list[Manifest]:
-    """For servers that cannot filter by user: the gated kinds of the risk catalogue, without what kubelets
-    and leader elections write all the time (status subresources, leases, updates of config maps)."""
+    """For servers that cannot filter by user: every kind that a row of the risk catalogue names, but for what
+    is never matched (leases, events) and what only kubelets write without end (the status of pods).
+
+    Our own namespace has a webhook to itself, so that the others never wait for a webhook that is starting.
+    """
     terms: Mapping[str, Any] = {"failurePolicy": "Ignore", "timeoutSeconds": OPEN_GUARD_TIMEOUT}
-    elsewhere = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [namespace]}]
+    quick: Mapping[str, Any] = {**terms, "timeoutSeconds": FREQUENT_TIMEOUT}
+    config = reach.client_config("/guard")
+    elsewhere, home = _namespaces("NotIn", namespace), _namespaces("In", namespace)
     return [
-        _webhook("guard-cluster", reach.client_config("/guard"), _gated_cluster_kinds(), **terms),
-        _webhook(
-            "guard-namespaced",
-            reach.client_config("/guard"),
-            _gated_namespaced_kinds(),
-            namespaceSelector={"matchExpressions": elsewhere},
-            **terms,
-        ),
+        _webhook("guard-cluster", config, _gated_cluster_kinds(), **terms),
+        _webhook("guard-namespaced", config, _gated_namespaced_kinds(), namespaceSelector=elsewhere, **terms),
+        _webhook("guard-frequent", config, _frequent_kinds(), namespaceSelector=elsewhere, **quick),
+        _webhook("guard-home", config, _home_kinds(), namespaceSelector=home, **quick),
     ]
+
+
+def _namespaces(operator: str, namespace: str) -> Manifest:
+    return {"matchExpressions": [{"key": NAMESPACE_LABEL, "operator": operator, "values": [namespace]}]}
 
 
 def _gated_cluster_kinds() -> list[Manifest]:
     return [
-        _rule([RBAC], ["clusterroles", "clusterrolebindings"], ["CREATE", "UPDATE"]),
+        _rule([RBAC], ["clusterroles", "clusterrolebindings"], CHANGES),
         _rule([""], ["namespaces", "persistentvolumes"], WRITES),
-        _rule([""], ["namespaces/finalize"], ["CREATE", "UPDATE"]),
+        _rule([""], ["namespaces/finalize", "namespaces/status"], CHANGES),
         _rule([""], ["nodes"], ["UPDATE", "DELETE"]),
         _rule([""], ["nodes/proxy"], ["CONNECT"]),
         _rule(["apiregistration.k8s.io"], ["apiservices"], WRITES),
-        _rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], ["DELETE"]),
+        _rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], WRITES),
         _rule(["certificates.k8s.io"], ["certificatesigningrequests"], ["CREATE"]),
         _rule(
             ["certificates.k8s.io"],
@@ -268,28 +293,50 @@ def _gated_cluster_kinds() -> list[Manifest]:
         ),
         _rule(["scheduling.k8s.io"], ["priorityclasses"], WRITES),
         _rule(["storage.k8s.io"], ["storageclasses"], ["DELETE"]),
-        _rule(
-            ["chaperone.dev"],
-            ["agentpolicies", "approvalrequests", "approvalrequests/status", "agentsessions"],
-        ),
+        _rule(["snapshot.storage.k8s.io"], ["volumesnapshotcontents", "volumesnapshotclasses"], WRITES),
+        _own([f"{kind}{subresource}" for kind in OWN_RESOURCES for subresource in ("", "/status")]),
     ]
 
 
 def _gated_namespaced_kinds() -> list[Manifest]:
-    connect = [resource for resource in CONNECT_RESOURCES if not resource.startswith("nodes/")]
     return [
-        _rule([RBAC], ["roles", "rolebindings"], ["CREATE", "UPDATE"]),
+        _rule([RBAC], ["roles", "rolebindings"], CHANGES),
         _rule([""], ["serviceaccounts/token", "pods/eviction", "pods/binding", "bindings"], ["CREATE"]),
         _rule([""], ["pods/ephemeralcontainers", "pods/resize"], ["UPDATE"]),
-        _rule([""], connect, ["CONNECT"]),
+        _rule([""], NAMESPACED_CONNECT, ["CONNECT"]),
         _rule([""], ["pods", "secrets", "services", "replicationcontrollers", "podtemplates"], WRITES),
-        _rule([""], ["configmaps", "persistentvolumeclaims"], ["DELETE"]),
-        _rule([""], ["resourcequotas", "limitranges"], ["UPDATE", "DELETE"]),
-        _rule([""], ["serviceaccounts"], ["CREATE", "UPDATE"]),
+        _rule([""], ["configmaps"], ["DELETE"]),
+        _rule([""], ["persistentvolumeclaims", "resourcequotas", "limitranges"], ["UPDATE", "DELETE"]),
+        _rule([""], ["serviceaccounts"], CHANGES),
         _rule(["apps"], TEMPLATED, WRITES),
-        _rule(["apps", ""], ["*/scale"], ["UPDATE"]),
+        _rule(["*"], ["*/scale"], ["UPDATE"]),
         _rule(["batch"], ["jobs", "cronjobs"], WRITES),
         _rule(["networking.k8s.io"], ["networkpolicies"], ["UPDATE", "DELETE"]),
-        _rule(["networking.k8s.io"], ["ingresses"], ["CREATE", "UPDATE"]),
+        _rule(["networking.k8s.io", "extensions"], ["ingresses"], CHANGES),
         _rule(["policy"], ["poddisruptionbudgets"], ["UPDATE", "DELETE"]),
+        _rule(["snapshot.storage.k8s.io"], ["volumesnapshots"], WRITES),
+    ]
+
+
+def _frequent_kinds() -> list[Manifest]:
+    return [
+        _rule([""], ["configmaps"], CHANGES),
+        _rule([""], ["nodes/status", "services/status"], ["UPDATE"]),
+    ]
+
+
+def _home_kinds() -> list[Manifest]:
+    """Whatever is ours: every write of an agent here is denied, so every kind is listed."""
+    return [
+        _rule([""], HOME_RESOURCES, WRITES),
+        _rule([""], ["serviceaccounts/token", "pods/eviction", "pods/binding", "bindings"], ["CREATE"]),
+        _rule([""], ["pods/ephemeralcontainers", "pods/resize"], ["UPDATE"]),
+        _rule([""], NAMESPACED_CONNECT, ["CONNECT"]),
+        _rule(["apps"], [*TEMPLATED, "controllerrevisions"], WRITES),
+        _rule(["*"], ["*/scale"], ["UPDATE"]),
+        _rule(["batch"], ["jobs", "cronjobs"], WRITES),
+        _rule([RBAC], ["roles", "rolebindings"], WRITES),
+        _rule(["networking.k8s.io", "extensions"], ["networkpolicies", "ingresses"], WRITES),
+        _rule(["policy"], ["poddisruptionbudgets"], WRITES),
+        _rule(["autoscaling"], ["horizontalpodautoscalers"], WRITES),
     ]

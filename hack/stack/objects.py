@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from chaperone.kube.configurations import webhook_configurations
+from chaperone.kube.configurations import NAMESPACE_LABEL, webhook_configurations
 from chaperone.kube.rbac import APPROVER, CONTROLLER, rbac_manifests
 from hack.cluster.errors import ClusterError
 from hack.stack.kubectl import Kubectl
@@ -18,7 +18,9 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    """With the label that servers before 1.21 do not set by themselves: the guard of our namespace selects by it."""
+    metadata = {"name": name, "labels": {NAMESPACE_LABEL: name}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def apply_kinds(admin: Kubectl) -> None:

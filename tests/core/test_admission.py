@@ -573,6 +573,35 @@ def test_an_approval_lifts_no_deny() -> None:
     assert not answer.allowed
 
 
+# Dry runs
+
+
+@pytest.mark.parametrize(
+    ("asked", "rules", "expected"),
+    [
+        (review("DELETE", "apps/deployments", dryRun=True), [], True),
+        (review("DELETE", "apps/deployments", dryRun=False), [], False),
+        (review("DELETE", "apps/deployments", dryRun="true"), [], False),
+        (review("DELETE", "apps/deployments", dryRun=True), [rule("Deny", "no")], False),
+        (review("DELETE", "apps/deployments", user(), dryRun=True), [], False),
+        (review("CONNECT", "/pods/exec", dryRun=True), [], False),
+        (review("DELETE", "apps/deployments", forwarded("unknown"), dryRun=True), [], False),
+    ],
+    ids=["held", "not dry", "not a boolean", "denied", "direct", "connect", "under an unknown policy"],
+)
+def test_the_gateway_may_look_at_what_it_holds_by_a_dry_run(
+    asked: Obj, rules: list[Obj], *, expected: bool
+) -> None:
+    policies = one(rules, masking={"profile": "Off"}, recording={"streams": "Off"})
+    assert decide(asked, policies, None, NOW).allowed is expected
+
+
+def test_a_look_is_annotated_with_what_it_was_for() -> None:
+    answer = decide(review("DELETE", "apps/deployments", dryRun=True), one(), None, NOW)
+    assert answer.audit_annotations["verdict"] == "Hold"
+    assert answer.warnings == ()
+
+
 # The answer
 
 

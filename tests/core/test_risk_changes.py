@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chaperone.core.request import Origin
 from chaperone.core.risk.row import NO, UNKNOWN, YES, Outcome
 from tests.core.risk_requests import APPLY, MERGE, SETTINGS, ask, container, meta, outcome, pod, workload
 
@@ -155,6 +156,16 @@ TAINT = {"key": "a", "effect": "NoSchedule"}
 )
 def test_node_change(new: Any, old: Any, expected: Outcome) -> None:
     assert outcome("R43", ask("patch", "nodes", ns="", obj=new, old=old)) is expected
+
+
+def test_a_node_that_admission_shows_unchanged_may_have_changed() -> None:
+    """CVE-2021-25735: servers before 1.20.6 show the new node as the old one."""
+    node = {"spec": {"unschedulable": True}}
+    for origin, expected in ((Origin.ADMISSION, Outcome.UNKNOWN), (Origin.GATEWAY, Outcome.NO)):
+        assert outcome("R43", ask("update", "nodes", ns="", obj=node, old=node, origin=origin)) is expected
+    labelled = {"metadata": {"annotations": {"a": "b"}}, **node}
+    told = ask("update", "nodes", ns="", obj=labelled, old=node, origin=Origin.ADMISSION)
+    assert outcome("R43", told) is Outcome.NO
 
 
 ROLE = "iam.gke.io/gcp-service-account"

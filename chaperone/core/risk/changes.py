@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaperone.core.policy import RiskSettings
-from chaperone.core.request import Request
+from chaperone.core.request import Origin, Request
 from chaperone.core.risk.content import resulting_object
 from chaperone.core.risk.fields import UNREADABLE, Unreadable, any_of, field, flat, is_mapping, objects, texts
 from chaperone.core.risk.patches import is_apply
@@ -156,7 +156,9 @@ def _cordoned(obj: Obj) -> bool | Unreadable:
     return value if isinstance(value, bool) else UNREADABLE
 
 
-def _node_change(new: Obj, old: Obj, _: Request, __: RiskSettings) -> Outcome:
+def _node_change(new: Obj, old: Obj, request: Request, _: RiskSettings) -> Outcome:
+    if request.origin is Origin.ADMISSION and new == old:
+        return UNKNOWN  # CVE-2021-25735: servers before 1.20.6 show the new node as the old one
     return any_of(
         (
             _differ(_taints(new), _taints(old)),
