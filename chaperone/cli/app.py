@@ -13,6 +13,9 @@ from typer.main import get_command
 from chaperone.cli import approvals
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
+from chaperone.cli.policy_check import check
+from chaperone.cli.policy_explain import explain_command
+from chaperone.cli.policy_tests import run_tests
 from chaperone.cli.screen import complain
 from chaperone.cli.watch import watch
 from chaperone.kube.errors import KubeError, RefusedError
@@ -35,7 +38,16 @@ def build() -> typer.Typer:
     }
     for name, command in people.items():
         app.command(name)(with_cluster(command))
+    app.add_typer(_policy(), name="policy")
     return app
+
+
+def _policy() -> typer.Typer:
+    policy = typer.Typer(help="Check, explain and test AgentPolicies.", rich_markup_mode=None)
+    policy.command("check")(check)
+    policy.command("explain")(with_cluster(explain_command))
+    policy.command("test")(run_tests)
+    return policy
 
 
 app = build()
