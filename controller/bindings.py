@@ -142,7 +142,7 @@ def owner(policy: Policy) -> Manifest:
 
 def _binding(policy: Policy, access: Access, namespace: str) -> Manifest:
     reference = {"apiGroup": RBAC, "kind": access.role_kind, "name": access.role_name}
-    subjects = [_subject(policy.identity)]
+    subjects = [subject_of(policy.identity)]
     place = {"namespace": namespace} if namespace else {}
     return {
         "apiVersion": f"{RBAC}/v1",
@@ -165,7 +165,8 @@ def _marks(policy: Policy) -> Manifest:
     }
 
 
-def _subject(identity: Identity) -> Manifest:
+def subject_of(identity: Identity) -> Manifest:
+    """The subject of a binding."""
     account = service_account(identity.username)
     if account is None:
         return {"apiGroup": RBAC, "kind": "User", "name": identity.username}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from chaperone.core.approval import TERMINAL, Approval, Phase
+from chaperone.core.approval import GRANT, TERMINAL, Approval, Phase
 
 NEVER = float("inf")
 
@@ -51,6 +51,21 @@ def expiry(approval: Approval) -> dict[str, Any]:
     }
 
 
+def attention(approval: Approval, retention: float) -> float:
+    """The Unix time at which an approval wants to be looked at: its deadline, and what its grant asks for before that."""
+    return min(deadline(approval, retention), _grant_deadline(approval))
+
+
+def _grant_deadline(approval: Approval) -> float:
+    """At once when there is something to bind or to unbind, otherwise when the grant is over."""
+    if approval.type != GRANT:
+        return NEVER
+    if approval.phase is Phase.EXECUTING:
+        return approval.grant_expires_at
+    waits = approval.phase is Phase.APPROVED or (approval.phase in TERMINAL and approval.bindings)
+    return 0.0 if waits else NEVER
+
+
 @dataclass
 class Agenda:
     """The deadlines of all approvals heard of, so that an expiry need not wait for the next full listing."""
@@ -60,7 +75,7 @@ class Agenda:
 
     def note(self, approval: Approval) -> None:
         """Called for every event: the newest word on an approval counts."""
-        when = deadline(approval, self.retention)
+        when = attention(approval, self.retention)
         if when == NEVER:
             self.forget(approval.name)
         else:

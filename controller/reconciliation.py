@@ -37,6 +37,7 @@ from chaperone.settings.controller import ControllerSettings
 from controller import bindings as standing_rights
 from controller.bindings import POLICY_LABEL, Place, place_of, policy_label
 from controller.conditions import Standing, policy_status
+from controller.grants import Grants
 from controller.guardianship import RoleChanges, empty_role, guard_change, role_changes
 from controller.lifetimes import Due, due, expiry
 
@@ -77,6 +78,7 @@ class Reconciler:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
+        self._grants = Grants(cluster, settings.guard_namespace, clock)
 
     def resync(self) -> dict[str, Approval]:
         """One pass over everything. Returns the approvals by name, for the agenda. Raises KubeError when
@@ -93,10 +95,11 @@ class Reconciler:
         return self._sweep_approvals()
 
     def look_at(self, name: str) -> None:
-        """One approval whose deadline has passed."""
+        """One approval whose deadline has passed, or whose grant asks for something."""
         obj = self._cluster.find(APPROVAL_REQUESTS.path(name))
-        if obj is not None:
-            self._end_by_clock(obj)
+        approval = None if obj is None else self._end_by_clock(obj)
+        if obj is not None and approval is not None:
+            self._tend(obj, approval)
 
     def _gather(self) -> Gathered:
         objects = {obj["metadata"]["name"]: obj for obj in self._cluster.list(AGENT_POLICIES.path()).items}
@@ -262,7 +265,14 @@ class Reconciler:
             approval = self._end_by_clock(obj)
             if approval is not None:
                 found[approval.name] = approval
+                self._tend(obj, approval)
+        if self._settings.managed.grants:
+            self._attempt("sweeping the bindings of grants", self._grants.sweep)
         return found
+
+    def _tend(self, obj: Obj, approval: Approval) -> None:
+        if self._settings.managed.grants:
+            self._attempt(f"grant {approval.name}", lambda: self._grants.tend(obj, approval))
 
     def _end_by_clock(self, obj: Obj) -> Approval | None:
         """Do what the clock asks for, and return the approval as read; None when it cannot be read."""

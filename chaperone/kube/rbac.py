@@ -20,6 +20,7 @@ GATEWAY = "chaperone-gateway"
 CONTROLLER = "chaperone-controller"
 WEBHOOK = "chaperone-webhook"
 APPROVER = "chaperone-approver"
+REQUESTER = "chaperone-requester"
 
 APP_LABELS: Mapping[str, str] = {
     "app.kubernetes.io/name": "kube-chaperone",
@@ -78,7 +79,7 @@ def rbac_manifests(
     bindable_roles: Sequence[str] = BINDABLE_ROLES,
     token_reviews: bool = False,
 ) -> list[Manifest]:
-    """ServiceAccounts, roles and bindings of all our programs, and the role for people who approve.
+    """ServiceAccounts, roles and bindings of all our programs, and the roles for people who approve or ask for access.
 
     namespace: where our programs run. identities: whom policies hand out now; the controller keeps the
     impersonator's roles in step from then on. bindable_roles: ClusterRoles that spec.access may name.
@@ -92,6 +93,7 @@ def rbac_manifests(
         *_program(namespace, CONTROLLER, _controller_rules(bindable_roles)),
         *_program(namespace, WEBHOOK, _webhook_rules()),
         _cluster_role(APPROVER, _approver_rules()),
+        _cluster_role(REQUESTER, _requester_rules()),
     ]
 
 
@@ -165,14 +167,16 @@ def _controller_rules(bindable_roles: Sequence[str]) -> list[Manifest]:
     return [
         _rule([OWN], ["agentpolicies"], READ),
         _rule([OWN], ["agentpolicies/status"], ["get", "patch", "update"]),
-        # Expiry and retention of approvals.
-        _rule([OWN], ["approvalrequests"], [*READ, "delete"]),
+        # Expiry and retention of approvals; an annotation says what people have been told of them.
+        _rule([OWN], ["approvalrequests"], [*READ, "patch", "delete"]),
         _rule([OWN], ["approvalrequests/status"], ["get", "patch", "update"]),
         # spec.access: bindings, only to roles that may be handed out. Without `bind` on a role its binding
         # is refused.
         _rule(
             [RBAC], ["rolebindings", "clusterrolebindings"], [*READ, "create", "update", "patch", "delete"]
         ),
+        # A role that is to be granted for a time is looked at before.
+        _rule([RBAC], ["clusterroles"], ["get"]),
         _rule([RBAC], ["clusterroles"], ["bind"], sorted({*bindable_roles, IMPERSONATOR})),
         _rule([""], ["serviceaccounts"], [*READ, "create"]),
         _rule([""], ["namespaces"], READ),
@@ -212,6 +216,17 @@ def _approver_rules() -> list[Manifest]:
         _rule([OWN], ["approvalrequests"], READ),
         _rule([OWN], ["approvalrequests/status"], ["get", "patch"]),
         _rule([OWN], ["approvals"], ["approve"]),
+    ]
+
+
+def _requester_rules() -> list[Manifest]:
+    """For people: ask for access under any policy and in any namespace. The webhook lets them make nothing else.
+
+    Narrow it in your own role, as above: the verb request on accessrequests.
+    """
+    return [
+        _rule([OWN], ["approvalrequests"], [*READ, "create"]),
+        _rule([OWN], ["accessrequests"], ["request"]),
     ]
 
 

@@ -28,6 +28,9 @@ class ManagedSettings:
     managed elsewhere."""
 
     bindings: Annotated[bool, Setting("bindings (and missing service accounts) for spec.access")] = True
+    grants: Annotated[
+        bool, Setting("bindings for approved requests for access, for as long as these last")
+    ] = True
     impersonator: Annotated[bool, Setting("the roles that say whom the gateway may impersonate")] = True
     guard: Annotated[
         bool, Setting("the agent guard's matchConditions; never made again once somebody has deleted it")
