@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from chaperone.cli import approvals
+from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
 from chaperone.cli.policy_check import check
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
         "approve": approvals.approve,
         "deny": approvals.deny,
         "watch": watch,
+        "request-access": request_access,
     }
     for name, command in people.items():
         app.command(name)(with_cluster(command))

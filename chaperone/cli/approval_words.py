@@ -110,9 +110,16 @@ def _role(obj: Object) -> str:
     return f"{text(obj, 'spec.access.roleRef.kind').lower()}/{text(obj, 'spec.access.roleRef.name')}"
 
 
+_DEADLINES = {
+    "Pending": "spec.expiresAt",
+    "Approved": "status.useBefore",
+    "Executing": "status.grant.expiresAt",
+}
+
+
 def deadline(obj: Object, now: float) -> str:
     """Until when something can happen to it: "12m", "over", or "" when nothing can any more."""
-    path = {"Pending": "spec.expiresAt", "Approved": "status.useBefore"}.get(phase(obj))
+    path = _DEADLINES.get(phase(obj))
     at = _moment(obj, path) if path else None
     if at is None:
         return ""
@@ -192,6 +199,7 @@ def _facts(obj: Object, now: float) -> Iterator[tuple[str, str]]:
     yield "request", text(obj, "spec.request.path", 2048) + (f"?{query}" if query else "")
     yield "command", " ".join(shlex.quote(word) for word in texts(obj, "spec.request.command"))
     yield "asked by", by_whom(obj)
+    yield "rights for", text(obj, "spec.access.identity")
     yield "groups", ", ".join(texts(obj, "spec.requester.groups"))
     yield "issuer", text(obj, "spec.requester.issuer")
     yield "policy", _under(obj)
@@ -202,6 +210,7 @@ def _facts(obj: Object, now: float) -> Iterator[tuple[str, str]]:
         f"{text(obj, 'spec.expiresAt')} ({left} left)" if phase(obj) == "Pending" and left else "",
     )
     yield "use before", text(obj, "status.useBefore") if phase(obj) == "Approved" else ""
+    yield "granted to", text(obj, "status.grant.expiresAt")
     yield "claimed by", text(obj, "status.claimedBy")
     yield "executed", _execution(obj)
     yield "target uid", text(obj, "spec.target.uid")
@@ -242,13 +251,21 @@ def _preview(obj: Object) -> Iterator[Line]:
 
 
 def _commands(obj: Object, program: str) -> Iterator[Line]:
-    if phase(obj) not in ("Pending", "Approved"):
+    word = _deniable(obj)
+    if not word:
         return
     name = shlex.quote(text(obj, "metadata.name"))
     yield "", ""
     if phase(obj) == "Pending":
         yield from _pairs([("to approve", f"{program} approve {name}"), ("or", _plain_patch(name))])
-    yield from _pairs([("to deny", f"{program} deny {name} --reason '…'")])
+    yield from _pairs([(f"to {word}", f"{program} deny {name} --reason '…'")])
+
+
+def _deniable(obj: Object) -> str:
+    """What a denial does now: "deny", "revoke" what was granted, or "" where it is too late for both."""
+    if phase(obj) == "Executing" and text(obj, "spec.type") == "Access":
+        return "revoke"
+    return "deny" if phase(obj) in ("Pending", "Approved") else ""
 
 
 def _plain_patch(name: str) -> str:

@@ -6,7 +6,8 @@ A decision is one merge patch of the status, the same that plain kubectl can sen
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -96,17 +97,21 @@ def deny(name: Name, *, reason: Reason = "", cluster: ClusterFlags) -> None:
 
 def listed(api: Api, *, everything: bool) -> Sequence[Mapping[str, Any]]:
     """Oldest first, as they came."""
-    with_phase = [obj for obj in _asking(api).items if everything or words.phase(obj) == "Pending"]
-    return sorted(with_phase, key=lambda obj: str(words.field(obj, "metadata.creationTimestamp") or ""))
+    with refused_without_kind("ApprovalRequests"):
+        items = api.list(APPROVAL_REQUESTS.path()).items
+    chosen = [obj for obj in items if everything or words.phase(obj) == "Pending"]
+    return sorted(chosen, key=lambda obj: str(words.field(obj, "metadata.creationTimestamp") or ""))
 
 
-def _asking(api: Api) -> Any:
+@contextmanager
+def refused_without_kind(kind: str) -> Iterator[None]:
+    """A 404 for a whole collection means that the cluster does not know the kind: say so."""
     try:
-        return api.list(APPROVAL_REQUESTS.path())
+        yield
     except RefusedError as error:
         if error.not_found:
             raise FailedError(
-                "this cluster knows no ApprovalRequests: are the definitions (crds/) of kube-chaperone installed?"
+                f"this cluster knows no {kind}: are the definitions (crds/) of kube-chaperone installed?"
             ) from error
         raise
 

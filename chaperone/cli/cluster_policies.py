@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaperone.cli.faults import FailedError
+from chaperone.cli.approvals import refused_without_kind
 from chaperone.core.policy import PolicySet, RiskSettings, policy_set
 from chaperone.core.rights import survey
 from chaperone.kube.errors import RefusedError
@@ -18,14 +18,8 @@ from chaperone.kube.official import (
 
 def policies_in(api: Api) -> PolicySet:
     """As a gateway with default settings knows them. Raises FailedError where the cluster has no such kind, KubeError."""
-    try:
+    with refused_without_kind("AgentPolicies"):
         objects = api.list(AGENT_POLICIES.path()).items
-    except RefusedError as error:
-        if error.not_found:
-            raise FailedError(
-                "this cluster knows no AgentPolicies: are the definitions (crds/) of kube-chaperone installed?"
-            ) from error
-        raise
     return policy_set(objects, _risk_settings(api))
 
 
