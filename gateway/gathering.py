@@ -54,12 +54,9 @@ class Collected:
             upstream.abort()
             self.lost(UpstreamError("the API server's answer is larger than what can be looked at"))
         elif complete and not self._future.done():
-            content_type = next(
-                (value for name, value in upstream.headers if name.lower() == b"content-type"), b""
-            )
-            self._future.set_result(
-                Fetched(upstream.code, content_type.decode("latin-1"), b"".join(self._body))
-            )
+            content_type = next(iter(_values(upstream, b"content-type")), "")
+            warnings = _values(upstream, b"warning")
+            self._future.set_result(Fetched(upstream.code, content_type, b"".join(self._body), warnings))
 
     def upgraded(self, upstream: UpstreamConnection, _early: bytes) -> None:
         upstream.abort()
@@ -68,6 +65,10 @@ class Collected:
     def lost(self, error: UpstreamError) -> None:
         if not self._future.done():
             self._future.set_exception(error)
+
+
+def _values(upstream: UpstreamConnection, name: bytes) -> tuple[str, ...]:
+    return tuple([value.decode("latin-1") for key, value in upstream.headers if key.lower() == name])
 
 
 @dataclass(frozen=True, slots=True)

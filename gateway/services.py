@@ -15,6 +15,7 @@ from chaperone.core.policy import Policy, PolicySet
 from chaperone.core.request import Request
 from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
+from gateway.asking import PLAIN, Asking
 from gateway.limits import RunLimits
 
 
@@ -48,6 +49,8 @@ class Fetched:
     code: int
     content_type: str
     body: bytes
+    warnings: tuple[str, ...] = ()
+    """The values of its Warning headers, as they came."""
 
 
 class Gather(Protocol):
@@ -78,7 +81,14 @@ class Answer:
 
 class Holds(Protocol):
     async def decide(
-        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+        self,
+        request: Request,
+        caller: Caller,
+        verdict: Verdict,
+        policy: Policy,
+        gather: Gather,
+        *,
+        asking: Asking = PLAIN,
     ) -> Spend | Answer:
         """Keep the client waiting for a decision. Cancelled when the client goes; once the approval is
         claimed the cancellation must be caught and Spend returned, for then the request is carried through."""

@@ -1,0 +1,135 @@
+"""The preview of a held request, gathered with the agent's own eyes: dry run, difference, what else it would take.
+
+For gateway.holds, before the ApprovalRequest is created (`chaperone.core.approval.build(..., preview=...)`):
+
+    await preview(request, verdict, gather, clock=time.monotonic) -> the mapping for spec.preview
+
+It raises nothing but CancelledError (the client has gone): what fails becomes a warning. It is bounded in time, in
+requests and in size; what was left out for that makes `truncated` true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chaperone.core import preview as previews
+from chaperone.core.body import Decoded, decode
+from chaperone.core.preview import Findings
+from chaperone.core.preview_diff import Difference, difference
+from chaperone.core.preview_redaction import hidden_values, marked
+from chaperone.core.request import Request
+from chaperone.core.verdict import Verdict
+from gateway import preview_dry_run
+from gateway.preview_looks import LIMITS, Gap, Looks, PreviewLimits, Seen
+from gateway.services import Gather
+from gateway.targets import object_path
+
+log = logging.getLogger(__name__)
+
+Obj = Mapping[str, Any]
+
+_WITHOUT_DIFF = ("eviction", "binding", "token")
+"""Subresources that are created and whose answer is not the object."""
+
+
+async def preview(
+    request: Request,
+    verdict: Verdict,
+    gather: Gather,
+    *,
+    clock: Callable[[], float],
+    limits: PreviewLimits = LIMITS,
+) -> Mapping[str, Any]:
+    """`spec.preview` for a request that is held for the first time. clock: monotonic seconds."""
+    try:
+        return previews.spec(await _found(request, Looks(gather, clock, limits)))
+    except Exception:
+        log.exception("a preview could not be made", extra={"policy": verdict.policy, "rule": verdict.rule})
+        return previews.spec(Findings(warnings=("the preview could not be made",), truncated=True))
+
+
+async def _found(request: Request, looks: Looks) -> Findings:
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(_live(request, looks))
+        trying = group.create_task(preview_dry_run.run(request, looks))
+    live, tried = looking.result(), trying.result()
+    sides = _sides(request, live, tried)
+    shown = await asyncio.to_thread(_difference, request, sides) if sides else Difference()
+    return Findings(
+        diff=shown.text,
+        warnings=(*_said(request, sides, tried), *_gaps(request, live)),
+        truncated=shown.truncated or looks.incomplete,
+    )
+
+
+async def _live(request: Request, looks: Looks) -> Seen | None:
+    """The named object as it is; of a scale, the scale itself."""
+    path = object_path(request)
+    if not path:
+        return None
+    return await looks.get(f"{path}/scale" if request.subresource == "scale" else path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    before: Obj | None
+    after: Obj | None
+
+
+def _sides(request: Request, live: Seen | None, tried: Seen | str) -> _Sides | None:
+    """What there is to compare; None: nothing."""
+    before = live.obj if live is not None else None
+    if request.verb == "delete":
+        return _Sides(before, None) if before and not request.subresource else None
+    if request.verb not in ("create", "update", "patch") or request.subresource in _WITHOUT_DIFF:
+        return None
+    after = tried.obj if isinstance(tried, Seen) else None
+    if after is None or after.get("kind") == "Status":
+        after = _sent(request)
+    if after is None or (live is not None and live.gap not in (None, Gap.ABSENT)):
+        return None
+    return _Sides(before, after)
+
+
+def _sent(request: Request) -> Obj | None:
+    """The object in the body, where the request brings a whole one."""
+    if request.verb not in ("create", "update"):
+        return None
+    decoded = decode(request.body, request.content_type, request.verb)
+    return decoded.value if isinstance(decoded, Decoded) else None
+
+
+def _difference(request: Request, sides: _Sides) -> Difference:
+    secret = (request.group, request.resource) == ("", "secrets")
+    return difference(sides.before, sides.after, secret=secret, status=request.subresource == "status")
+
+
+def _said(request: Request, sides: _Sides | None, tried: Seen | str) -> list[str]:
+    """What the API server said to the dry run, without what it quoted."""
+    if isinstance(tried, str):
+        return [tried]
+    hidden = _hidden(request, sides)
+    lines = [previews.told(text, hidden) for text in previews.read_warnings(tried.warnings)]
+    if tried.code >= 400:
+        lines.append(previews.refusal(tried.said, tried.code, hidden))
+    elif tried.obj is None:
+        lines.append("the dry run got no answer")
+    return lines
+
+
+def _hidden(request: Request, sides: _Sides | None) -> frozenset[str]:
+    secret = (request.group, request.resource) == ("", "secrets")
+    decoded = decode(request.body, request.content_type, request.verb)
+    known = [decoded.value if isinstance(decoded, Decoded) else None]
+    known += [sides.before, sides.after] if sides else []
+    return frozenset().union(*(hidden_values(marked(obj, secret=secret)) for obj in known if obj))
+
+
+def _gaps(request: Request, live: Seen | None) -> list[str]:
+    if live is None or live.gap is None or (live.gap is Gap.ABSENT and request.verb != "delete"):
+        return []
+    return [f"the object itself is {live.gap.value}"]
