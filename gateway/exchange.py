@@ -21,6 +21,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
+from gateway.asking import read_asking
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
@@ -261,7 +262,12 @@ class Exchange:
             raise refusal(500, "the policy that holds this request is not known", request)
         await must_wait()
         decided = await self._path.services.holds.decide(
-            request, standing.caller, verdict, policy, self._eyes(standing)
+            request,
+            standing.caller,
+            verdict,
+            policy,
+            self._eyes(standing),
+            asking=read_asking(self._head, self._subprotocols),
         )
         if isinstance(decided, Answer):
             raise RefusalError(decided.code, decided.status, headers=decided.headers, reason=verdict.reason)

@@ -5,7 +5,7 @@ The words are those of `chaperone.core.status`; here it is chosen which of them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaperone.core import status
@@ -36,7 +36,8 @@ def pending(request: Request, approval: Approval, terms: ApprovalTerms, *, hold_
             approvers=(*terms.approver_groups, *terms.approver_users),
             expires_at=_moment(approval.expires_at),
             retry_after=COME_AGAIN,
-        )
+        ),
+        (f"held for approval: ApprovalRequest {approval.name}, until {_moment(approval.expires_at)}",),
     )
 
 
@@ -76,6 +77,16 @@ def unseen(request: Request) -> Answer:
     return _answer(status.status(403, message, request=request))
 
 
+def other_protocol(request: Request) -> Answer:
+    """400 for a WebSocket that this API server would refuse even when approved. Clients send SPDY then by themselves,
+    and nothing is asked of people twice."""
+    message = (
+        "not executed and not held: this API server does not speak the WebSocket subprotocols that were offered; "
+        "connect with SPDY/3.1"
+    )
+    return _answer(status.status(400, message, request=request))
+
+
 def busy(request: Request) -> Answer:
     """503: too many requests wait already."""
     message = "not executed: too many requests are waiting for approval; try again"
@@ -99,5 +110,5 @@ def _moment(seconds: float) -> str:
     return rfc3339(seconds) if seconds > 0 else ""
 
 
-def _answer(document: Mapping[str, Any]) -> Answer:
-    return Answer(document["code"], document, status.headers(document))
+def _answer(document: Mapping[str, Any], warnings: Sequence[str] = ()) -> Answer:
+    return Answer(document["code"], document, status.headers(document, warnings))

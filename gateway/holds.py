@@ -1,7 +1,7 @@
 """Held requests: find or file the ApprovalRequest, wait for people, and spend it at most once.
 
 The name of an approval is derived from the digest of the request, so a retry finds it and any replica can carry on.
-A client is kept waiting in steps that load balancers survive; between two steps nothing is remembered here. What
+How long a client is kept waiting is for `gateway.asking` to say; between two steps nothing is remembered here. What
 waits is woken by the mirror; what is decided rests on the API's own answer, on the policies of this moment and on
 the live object of this moment. When approvals cannot be read or written the answer is 503, never a pass.
 """
@@ -25,6 +25,7 @@ from chaperone.core.verdict import Action, Verdict
 from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.errors import KubeError
 from gateway import hold_answers, targets
+from gateway.asking import PLAIN, Asking, falls_back, patience
 from gateway.claims import Claims
 from gateway.credential import CredentialUnavailable
 from gateway.http.upstream import UpstreamError
@@ -47,7 +48,7 @@ class HoldMetrics(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldTerms:
     """cluster: the name of this cluster in every digest. step, connect_step: longest single wait in seconds, the latter
-    for exec and the like, which no client sends again. waiting: requests that may wait in this worker."""
+    for what its client does not send again. waiting: requests that may wait in this worker."""
 
     cluster: str
     step: float = 20.0
@@ -57,7 +58,8 @@ class HoldTerms:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One request that waits, with all that its approval is bound to."""
+    """One request that waits, with all that its approval is bound to. step_end: of the clock, when its client is
+    answered; final: and not asked to come again. reason: the requester's own words."""
 
     request: Request
     caller: Caller
@@ -67,6 +69,9 @@ class Held:
     target: Target
     digest: str
     policies: PolicySet
+    step_end: float
+    final: bool
+    reason: str = ""
 
 
 class HoldLoop:
@@ -93,7 +98,14 @@ class HoldLoop:
         self._waiting = 0
 
     async def decide(
-        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+        self,
+        request: Request,
+        caller: Caller,
+        verdict: Verdict,
+        policy: Policy,
+        gather: Gather,
+        *,
+        asking: Asking = PLAIN,
     ) -> Spend | Answer:
         """See gateway.services.Holds. Raises nothing but CancelledError, and that only while nothing is claimed."""
         if self._waiting >= self._terms.waiting:
@@ -101,7 +113,9 @@ class HoldLoop:
             return hold_answers.busy(request)
         self._count(+1)
         try:
-            return await self._decide(request, caller, verdict, policy, gather)
+            if falls_back(request, asking, await targets.server_version(request, gather)):
+                return hold_answers.other_protocol(request)
+            return await self._decide(request, caller, verdict, policy, gather, asking=asking)
         except (KubeError, UpstreamError, CredentialUnavailable, ValueError) as fault:
             log.warning(
                 "a held request cannot be decided", extra={"cause": str(fault), "policy": policy.name}
@@ -123,8 +137,17 @@ class HoldLoop:
         self._metrics.held(self._waiting)
 
     async def _decide(
-        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+        self,
+        request: Request,
+        caller: Caller,
+        verdict: Verdict,
+        policy: Policy,
+        gather: Gather,
+        *,
+        asking: Asking,
     ) -> Spend | Answer:
+        kept = patience(request, asking, step=self._terms.step, long_step=self._terms.connect_step)
+        step_end = self._clock() + kept.seconds
         target = await targets.observe(request, gather)
         if not isinstance(target, Target):
             return (
@@ -140,11 +163,24 @@ class HoldLoop:
             policy_generation=policy.generation,
             cluster=self._terms.cluster,
         )
-        held = Held(request, caller, verdict, policy, gather, target, digest, self._snapshot.policies)
-        step = self._terms.connect_step if request.is_connect else self._terms.step
-        return await self._wait(held, self._clock() + step)
+        policies = self._snapshot.policies
+        return await self._wait(
+            Held(
+                request,
+                caller,
+                verdict,
+                policy,
+                gather,
+                target,
+                digest,
+                policies,
+                step_end,
+                kept.final,
+                asking.reason,
+            )
+        )
 
-    async def _wait(self, held: Held, step_end: float) -> Spend | Answer:
+    async def _wait(self, held: Held) -> Spend | Answer:
         """Until somebody has decided, this step is over, or the whole time is."""
         for _ in range(MOST_ROUNDS):
             name, approval = await self._find(held)
@@ -154,21 +190,21 @@ class HoldLoop:
                     wait = self._question(held, approval)
                     if wait.answer is Waiting.NEW_ATTEMPT:
                         break
-                    answer = await self._act(held, approval, wait, changed, step_end)
+                    answer = await self._act(held, approval, wait, changed)
                     if answer is not None:
                         return answer
                     # Whatever ends it rests on the API itself, which the mirror may still be behind.
-                    waits = wait.answer is Waiting.WAIT and self._left(held, approval, step_end) > 0
+                    waits = wait.answer is Waiting.WAIT and self._left(held, approval) > 0
                     approval = await (self._look(name) if waits else self._read(name))
         raise ValueError("the approvals of one request come and go faster than they can be followed")
 
     async def _act(
-        self, held: Held, approval: Approval, wait: Wait, changed: asyncio.Event, step_end: float
+        self, held: Held, approval: Approval, wait: Wait, changed: asyncio.Event
     ) -> Spend | Answer | None:
         if wait.answer is Waiting.CLAIM:
             return await self._claim(held, approval.name)
         if wait.answer is Waiting.WAIT:
-            return await self._wait_a_while(held, approval, changed, step_end)
+            return await self._wait_a_while(held, approval, changed)
         return await self._refuse(held, approval.name)
 
     async def _refuse(self, held: Held, name: str) -> Answer | None:
@@ -220,6 +256,7 @@ class HoldLoop:
                 required=policy.approval.required,
                 expires_at=now + policy.approval.expire_after,
                 use_within=policy.approval.use_within,
+                reason=held.reason,
             )
         )
         if obj is not None:
@@ -249,11 +286,9 @@ class HoldLoop:
             expire_after=terms.expire_after,
         )
 
-    async def _wait_a_while(
-        self, held: Held, approval: Approval, changed: asyncio.Event, step_end: float
-    ) -> Answer | None:
+    async def _wait_a_while(self, held: Held, approval: Approval, changed: asyncio.Event) -> Answer | None:
         """None: look again. Otherwise the step is over (come again), or all the time that clients are kept."""
-        left = self._left(held, approval, step_end)
+        left = self._left(held, approval)
         if left <= 0:
             latest = await self._read(approval.name)
             if latest is None or self._question(held, latest).answer is not Waiting.WAIT:
@@ -267,16 +302,16 @@ class HoldLoop:
         changed.clear()
         return None
 
-    def _left(self, held: Held, approval: Approval, step_end: float) -> float:
+    def _left(self, held: Held, approval: Approval) -> float:
         """Seconds of this step, or of the whole time where that ends first."""
-        return min(self._hold_left(held, approval), step_end - self._clock())
+        return min(self._hold_left(held, approval), held.step_end - self._clock())
 
     def _hold_left(self, held: Held, approval: Approval) -> float:
         now = self._wall()
         return min(approval.created_at, now) + held.policy.approval.hold_for - now
 
     def _not_in_time(self, held: Held, approval: Approval) -> Answer:
-        left = self._hold_left(held, approval)
+        left = 0.0 if held.final else self._hold_left(held, approval)
         self._metrics.hold("timeout" if left <= 0 else "retry")
         return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
 

@@ -1,7 +1,8 @@
-"""The live object that a held request is about, looked at as the agent: which one it is, and in which state."""
+"""What a held request is about, looked at as the agent: which live object, in which state, on what kind of server."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -15,6 +16,8 @@ from gateway.services import Gather
 
 NO_TARGET = Target()
 APPLY = "application/apply-patch"
+_DIGITS = re.compile(r"[0-9]{1,4}", re.ASCII)
+"""Of "20+", as some providers write it."""
 
 
 class Untargeted(Enum):
@@ -43,6 +46,17 @@ async def observe(request: Request, gather: Gather) -> Target | Untargeted:
     if target is None:
         raise UpstreamError("the object cannot be looked at: it has no uid or no version", code=503)
     return target
+
+
+async def server_version(request: Request, gather: Gather) -> tuple[int, int] | None:
+    """(major, minor) of the API server, asked for upgrades alone; None when it is not told. Raises UpstreamError."""
+    if not request.upgrade:
+        return None
+    answer = await gather.fetch("GET", "/version")
+    found = _decoded(answer.body) if answer.code == 200 else {}
+    numbers = [_DIGITS.match(str(found.get(part))) for part in ("major", "minor")]
+    major, minor = [int(number[0]) if number else 0 for number in numbers]
+    return (major, minor) if major else None
 
 
 def object_path(request: Request) -> str:

@@ -30,6 +30,7 @@ class Head:
 
     forwarded: the client's headers that may travel upstream, in order, names as they will be written.
     content_length: None when there is none; chunked then says whether a body follows.
+    hold, reason: said to the gateway alone. hold: "" or "never"; reason: in the client's own words, untrusted.
     """
 
     method: str
@@ -45,6 +46,8 @@ class Head:
     content_length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
+    hold: str = ""
+    reason: str = ""
 
     @property
     def has_body(self) -> bool:
@@ -74,6 +77,8 @@ SINGLE = {
     b"traceparent": b"traceparent",
 }
 """Forwarded; twice is a fault, for two readers could take different ones."""
+TO_US = frozenset({b"chaperone-hold", b"chaperone-reason"})
+"""Read here and never forwarded: how the client wants to be held, and why it asks."""
 WEBSOCKET_ONLY = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
 FRAMING = frozenset(
     {
@@ -86,12 +91,14 @@ FRAMING = frozenset(
         b"authorization",
         b"sec-websocket-protocol",
         b"user-agent",
+        *TO_US,
     }
 )
 """Read here and written anew."""
 
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t"
 _USER_AGENT_LIMIT = 512
+_REASON_LIMIT = 1024
 
 
 def read_head(
@@ -167,6 +174,7 @@ def _read_framing(head: Head, framing: dict[bytes, list[bytes]], limits: HttpLim
     return (
         _read_body_framing(head, framing, limits)
         or _read_connection(head, framing)
+        or _read_to_us(head, framing)
         or _read_remaining(head, framing)
     )
 
@@ -198,6 +206,21 @@ def _read_connection(head: Head, framing: dict[bytes, list[bytes]]) -> Fault | N
         return Fault(400, "an upgrade needs HTTP/1.1 and has no body")
     tokens = {token.strip(b" \t").lower() for value in connection for token in value.split(b",")}
     head.keep_alive = b"close" not in tokens and not head.http10
+    return None
+
+
+def _read_to_us(head: Head, framing: dict[bytes, list[bytes]]) -> Fault | None:
+    if framing.keys().isdisjoint(TO_US):
+        return None
+    hold, reason = framing.get(b"chaperone-hold", ()), framing.get(b"chaperone-reason", ())
+    if len(hold) > 1 or len(reason) > 1:
+        return Fault(400, "send Chaperone-Hold and Chaperone-Reason at most once each")
+    head.hold = hold[0].strip(b" \t").lower().decode("latin-1") if hold else ""
+    if head.hold not in ("", "never"):
+        return Fault(
+            400, "the only value of Chaperone-Hold is `never`: tell me at once instead of holding me"
+        )
+    head.reason = reason[0][:_REASON_LIMIT].decode("utf-8", "replace").strip() if reason else ""
     return None
 
 

@@ -17,6 +17,7 @@ from chaperone.core.policy import Policy, PolicySet, policy_set
 from chaperone.core.request import Request
 from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
+from gateway.asking import PLAIN, Asking
 from gateway.http.limits import HttpLimits
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.limits import RunLimits
@@ -156,13 +157,22 @@ class FakeHolds:
 
     decision: Decide | None = None
     asked: list[Request] = field(default_factory=list)
+    askings: list[Asking] = field(default_factory=list)
     cancelled: int = 0
     finished: list[tuple[str, int]] = field(default_factory=list)
 
     async def decide(
-        self, request: Request, caller: Caller, verdict: Verdict, policy: Policy, gather: Gather
+        self,
+        request: Request,
+        caller: Caller,
+        verdict: Verdict,
+        policy: Policy,
+        gather: Gather,
+        *,
+        asking: Asking = PLAIN,
     ) -> Spend | Answer:
         assert verdict.policy == policy.name
+        self.askings.append(asking)
         self.asked.append(request)
         assert self.decision is not None
         try:

@@ -14,6 +14,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.policy import policy_set
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
+from gateway.asking import Asking
 from gateway.services import Answer, Gather, Spend
 from tests.gateway.stage import (
     AGENT,
@@ -613,3 +614,15 @@ def test_id12_a_token_in_the_query_is_refused_and_not_recorded() -> None:
         assert "sesame" not in str(stage.audit.records)
 
     play(scene)
+
+
+def test_what_a_client_says_of_its_hold_reaches_the_holds_and_nobody_else() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.holds.decision = approve
+        words = ("Chaperone-Hold: never", "Chaperone-Reason: clean up", "User-Agent: Helm/4.1.4")
+        assert (await stage.exchange(request(f"{PODS}/web", *words, method="DELETE"))).code == 200
+        assert stage.holds.askings == [Asking(hold="never", reason="clean up", user_agent="Helm/4.1.4")]
+        assert b"chaperone-hold" not in bytes(stage.upstream.received).lower()
+        assert b"clean up" not in bytes(stage.upstream.received)
+
+    play(scene, policies=(HOLD_DELETES,))

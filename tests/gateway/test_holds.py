@@ -23,6 +23,7 @@ from chaperone.core.verdict import Action
 from chaperone.kube.approvals import APPROVALS, ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.mirror import MirrorTerms
+from gateway.asking import PLAIN, Asking
 from gateway.claims import Claims
 from gateway.holds import HoldLoop, HoldTerms
 from gateway.http.upstream import UpstreamError
@@ -51,8 +52,10 @@ def policy_object(generation: int = 1, **approval: Any) -> dict[str, Any]:
                     "name": "ask",
                     "match": {"verbs": ["delete", "create", "patch", "update"]},
                     "action": "RequireApproval",
-                }
+                },
+                {"name": "exec", "match": {"resources": ["pods/exec"]}, "action": "RequireApproval"},
             ],
+            "recording": {"streams": "Off"},
             "approval": {"required": 1, "holdFor": "60s", **approval},
         },
     }
@@ -79,6 +82,7 @@ class Eyes:
     generation: int = 3
     version: str = "77"
     code: int = 200
+    minor: str = "20"
     asked: list[str] = field(default_factory=list)
 
     async def fetch(
@@ -87,6 +91,8 @@ class Eyes:
         self.asked.append(f"{method} {target}")
         if self.code == 0:
             raise UpstreamError("no answer")
+        if target == "/version":
+            return Fetched(200, "application/json", json.dumps({"major": "1", "minor": self.minor}).encode())
         metadata: dict[str, Any] = {"uid": self.uid, "resourceVersion": self.version}
         if self.generation:
             metadata["generation"] = self.generation
@@ -106,12 +112,13 @@ class Gateway:
     eyes: Eyes
 
     async def decide(
-        self, request: Request, caller: Caller = CALLER, eyes: Eyes | None = None
+        self, request: Request, caller: Caller = CALLER, eyes: Eyes | None = None, asking: Asking = PLAIN
     ) -> Spend | Answer:
         policies = self.snapshot.policies
         verdict = gate.judge(request, caller, policies, None, time.time())
         assert verdict.action is Action.HOLD
-        return await self.holds.decide(request, caller, verdict, self.snapshot.only, eyes or self.eyes)
+        policy, eyes = self.snapshot.only, eyes or self.eyes
+        return await self.holds.decide(request, caller, verdict, policy, eyes, asking=asking)
 
 
 def request_of(
@@ -178,7 +185,7 @@ async def gateway_on(
             claims,
             snapshot,
             metrics,
-            terms=HoldTerms(cluster="test", **{"step": 10.0, **terms}),
+            terms=HoldTerms(cluster="test", **{"connect_step": terms.get("step", 10.0), **terms}),
             wall=time.time,
             clock=time.monotonic,
         )
@@ -776,5 +783,54 @@ def test_holds_work_while_the_mirror_cannot_be_trusted() -> None:
                 await asyncio.sleep(0.005)
             decide(server, name)
             assert isinstance(await waiting, Spend)
+
+    run(scenario)
+
+
+def test_a_client_that_asks_to_be_told_at_once_is_and_its_exact_repeat_runs() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server) as gw:
+            asking = Asking(hold="never", reason="the disk is full\x1b[2J")
+            answer = await gw.decide(DELETE, asking=asking)
+            assert isinstance(answer, Answer)
+            assert answer.code == 403
+            assert "Retry-After" not in dict(answer.headers)
+            name = await filed(server)
+            assert name in message(answer)
+            assert name in dict(answer.headers)["Warning"]
+            assert state(server, name)["spec"]["reason"] == "the disk is full\\x1b[2J"
+            decide(server, name)
+            assert isinstance(await gw.decide(DELETE, asking=asking), Spend)
+
+    run(scenario)
+
+
+def test_a_client_with_a_time_of_its_own_is_told_before_it_gives_up() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server) as gw:
+            answer = await gw.decide(request_of(path=f"{TARGET_PATH}?timeout=100ms"))
+            assert isinstance(answer, Answer)
+            assert answer.code == 403
+            assert "waits for ApprovalRequest" in message(answer)
+            decide(server, await filed(server))
+            assert isinstance(await gw.decide(DELETE), Spend), "the timeout is no part of what was approved"
+
+    run(scenario)
+
+
+def test_an_exec_that_the_server_would_not_upgrade_is_sent_to_spdy_before_anybody_is_asked() -> None:
+    async def scenario() -> None:
+        path = "/api/v1/namespaces/prod/pods/web-0/exec?command=sh"
+        websocket = parse("GET", path, upgrade="websocket")
+        assert isinstance(websocket, Request)
+        asking = Asking(subprotocols=("v5.channel.k8s.io",))
+        async with api().serve() as server, gateway(server, step=0.1) as gw:
+            answer = await gw.decide(websocket, asking=asking)
+            assert isinstance(answer, Answer)
+            assert answer.code == 400
+            assert server.names(APPROVALS.path) == []
+            gw.eyes.minor = "30+"
+            assert isinstance(await gw.decide(websocket, asking=asking), Answer)
+            assert len(server.names(APPROVALS.path)) == 1
 
     run(scenario)
