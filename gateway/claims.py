@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 
+from chaperone.core.access import is_access
 from chaperone.core.approval import Approval, Phase, claim, finished, read
 from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.errors import KubeError, RefusedError
@@ -105,12 +106,12 @@ class Claims:
             await self._sleep(SWEEP_EVERY * (0.5 + self._jitter()))
 
     async def sweep(self) -> None:
-        """Give up every claim that nobody works on. Raises KubeError, ValueError."""
+        """Give up every claim that nobody works on; a grant has none. Raises KubeError, ValueError."""
         if not self._store.mirror.ready:
             return
         for obj in tuple(self._store.mirror.objects.values()):
             status = obj.get("status") or {}
-            if status.get("phase") == Phase.EXECUTING.value:
+            if status.get("phase") == Phase.EXECUTING.value and not is_access(obj):
                 await self._look_at(str(obj["metadata"]["name"]), str(status.get("claimedBy") or ""))
 
     async def _look_at(self, name: str, claim_id: str) -> None:

@@ -21,6 +21,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
+from gateway.access import asks_for_access
 from gateway.asking import read_asking
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
 from gateway.http.connection import ClientConnection
@@ -146,6 +147,8 @@ class Exchange:
             raise refusal(
                 429, "this run sends more requests than its policy allows", request, retry_after=retry_after
             )
+        if asks_for_access(request):
+            await self._file_access(request, standing)
         verdict = None if self._head.upgrade else standing.verdicts.get((request.method, request.target))
         if verdict is None:
             request = self.request = await self._gather(request, standing)
@@ -158,6 +161,23 @@ class Exchange:
         if verdict.action is not Action.ALLOW:
             raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
         await self._forward(request, standing, verdict)
+
+    async def _file_access(self, request: Request, standing: Standing) -> None:
+        """An agent asks for rights: the gateway files that in its own name, and answers what it has made. Returns when
+        nothing was filed; then the request is judged like any other, without its body, and denied."""
+        desk = self._path.services.access
+        if desk is None or self._connection is None or not self._head.has_body:
+            return
+        body = await self._connection.body()
+        await must_wait()
+        draft = desk.draft(request, body, standing.caller, standing.governed)
+        if draft is None:
+            verdict = self._judge(request, standing)
+            raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
+        self.verdict = draft.verdict
+        await self._record_durably(request)
+        answer = await desk.file(draft)
+        raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=draft.verdict.reason)
 
     async def _authenticate(self) -> Caller:
         head, authenticator = self._head, self._path.services.authenticator

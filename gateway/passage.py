@@ -102,6 +102,12 @@ class Passage:
         self._sent = False
         self._stream_open = False
 
+    @property
+    def scope(self) -> tuple[str, str]:
+        """The Kubernetes user as whom it was forwarded, and its namespace."""
+        identity = self._plan.standing.governed.identity
+        return identity.username if identity is not None else "", self._plan.request.namespace
+
     # -- sending
 
     async def open(self) -> None:

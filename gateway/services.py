@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chaperone.core.approval import Approval
+from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller
 from chaperone.core.policy import Policy, PolicySet
 from chaperone.core.request import Request
@@ -96,6 +97,28 @@ class Holds(Protocol):
 
     async def finish(self, approval: Approval, code: int, audit_id: str) -> None:
         """Record the outcome of a spent approval. code 0: unknown, the connection died in between."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request for access that may be filed. spec: of the ApprovalRequest; verdict: for the audit."""
+
+    spec: Mapping[str, Any]
+    caller: Caller
+    request: Request
+    verdict: Verdict
+
+
+class AccessDesk(Protocol):
+    """Takes agents' requests for access."""
+
+    def draft(self, request: Request, body: bytes, caller: Caller, governed: Governance) -> Draft | None:
+        """What is to be filed; None when the body asks for something else. Raises gateway.refusal.RefusalError."""
+        ...
+
+    async def file(self, draft: Draft) -> Answer:
+        """The request as it is in the cluster now, or why it is not. Raises nothing."""
         ...
 
 
@@ -196,5 +219,6 @@ class Services:
     metrics: Metrics
     credential: Credential
     limits: RunLimits = field(default_factory=RunLimits)
+    access: AccessDesk | None = None
     choose_filter: ChooseFilter = no_filter
     open_tap: OpenTap = no_tap

@@ -27,6 +27,7 @@ from chaperone.kube.connection import Connection
 from chaperone.kube.tokens import mint_token
 from chaperone.settings.gateway import GatewaySettings
 from gateway import server
+from gateway.access import AccessDesk, GrantWatch
 from gateway.audit import AuditLog, PlainLines
 from gateway.audit_sinks import FileSink, StreamSink
 from gateway.authn import Authenticator
@@ -35,6 +36,7 @@ from gateway.credential import FileCredential, MintedCredential
 from gateway.endpoints import Endpoints
 from gateway.health import Checks, HealthServer, Readiness, health_app, missing
 from gateway.holds import HoldLoop, HoldTerms
+from gateway.limits import RunLimits
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Services
@@ -93,7 +95,11 @@ class Worker:
             jitter=random.random,
         )
         self.credential = make_credential(settings, control)
-        self.approvals = ApprovalStore(control, clock=time.monotonic, jitter=random.random)
+        self.limits = RunLimits()
+        grants = GrantWatch(self.limits.every_stream)
+        self.approvals = ApprovalStore(
+            control, clock=time.monotonic, jitter=random.random, on_change=grants.changed
+        )
         self.presence = Presence(
             control,
             namespace=settings.guard_namespace,
@@ -129,6 +135,8 @@ class Worker:
             audit=self.audit,
             metrics=self.metrics,
             credential=self.credential,
+            limits=self.limits,
+            access=AccessDesk(self.approvals, self.snapshot, wall=time.time),
         )
 
     def checks(self) -> Checks:

@@ -13,7 +13,7 @@ from typing import Any
 
 from chaperone.kube.connection import Connection
 from chaperone.kube.errors import RefusedError
-from chaperone.kube.mirror import Mirror, MirrorTerms, Object, Resource
+from chaperone.kube.mirror import Mirror, MirrorTerms, Object, OnChange, Resource
 
 APPROVALS = Resource("chaperone.dev", "v1alpha1", "approvalrequests")
 
@@ -28,8 +28,11 @@ class ApprovalStore:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         terms: MirrorTerms | None = None,
+        on_change: OnChange | None = None,
     ) -> None:
+        """on_change: told of every change of every approval."""
         self._connection = connection
+        self._on_change = on_change
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self.mirror = Mirror(
             connection,
@@ -89,9 +92,11 @@ class ApprovalStore:
                 return None
             raise
 
-    def _changed(self, key: str, _obj: Object | None) -> None:
+    def _changed(self, key: str, obj: Object | None) -> None:
         for event in self._waiting.get(key, ()):
             event.set()
+        if self._on_change is not None:
+            self._on_change(key, obj)
 
 
 def without_bulk(obj: Object) -> Object:

@@ -22,7 +22,7 @@ from gateway.http.limits import HttpLimits
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.limits import RunLimits
 from gateway.server import Server, ServerSettings
-from gateway.services import Answer, ChooseFilter, Gather, OpenTap, Services, Spend, no_filter, no_tap
+from gateway.services import AccessDesk, Answer, ChooseFilter, Gather, OpenTap, Services, Spend, no_filter, no_tap
 from tests.gateway.upstream import Headers, Upstream
 
 TOKEN = "agent-token"
@@ -330,6 +330,8 @@ def play(
     server_tls: Mapping[str, Any] | None = None,
     client_tls: ssl.SSLContext | None = None,
     drain: float = 5.0,
+    access: AccessDesk | None = None,
+    run_limits: RunLimits | None = None,
 ) -> None:
     """Run one scene: a gateway with fakes around it, and a recording upstream behind it."""
 
@@ -347,7 +349,8 @@ def play(
             audit=audit,
             metrics=metrics,
             credential=credential,
-            limits=RunLimits(),
+            limits=run_limits or RunLimits(),
+            access=access,
             choose_filter=choose_filter,
             open_tap=open_tap,
         )
