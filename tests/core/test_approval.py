@@ -29,6 +29,7 @@ from chaperone.core.approval import (
     usable,
     waiting_answer,
 )
+from chaperone.core.approval_target import target_spec
 from chaperone.core.identity import Caller
 from chaperone.core.request import Request, parse
 from chaperone.core.verdict import NO_RISK, Finding, Risk, RiskLevel
@@ -531,10 +532,41 @@ def test_what_tells_one_state_of_a_target_from_another(obj: dict[str, Any], vers
     assert target_of(obj) == (None if version is None else Target("u", version))
 
 
+def of(*objects: tuple[str, int]) -> Target | None:
+    return life.collection_of(
+        [{"metadata": {"uid": uid, "generation": generation}} for uid, generation in objects]
+    )
+
+
+def test_a_collection_is_the_set_of_its_objects_and_their_states() -> None:
+    both = of(("u", 1), ("v", 1))
+    assert both == of(("v", 1), ("u", 1))
+    assert both is not None
+    assert both.uid == ""
+    assert len({both, of(("u", 1)), of(("u", 1), ("v", 2)), of(("u", 1), ("v", 1), ("w", 1)), of()}) == 5
+    assert of(("u", 1), ("", 1)) is None
+
+
+def test_a_collection_that_has_changed_is_told_as_such() -> None:
+    before, after = of(("u", 1)), of(("u", 1), ("v", 1))
+    assert before
+    assert after
+    held = replace(APPROVED, target=before)
+    answer = usable(held, digest=DIGEST, target=after, policy_generation=4, now=NOW)
+    assert isinstance(answer, life.Refused)
+    assert answer.changed == ("target",)
+    assert "the objects have been changed since" in answer.reason
+
+
 def test_a_target_is_stored_and_read_again() -> None:
     for target in (Target("u", "g3"), Target("u", "r7"), Target("u", "s" + "0" * 64), Target("u"), Target()):
-        stored = {"spec": {"target": approval_object._target_spec(target)}}
+        stored = {"spec": {"target": target_spec(target)}}
         assert approval_object._target(approval_object._Source(stored)) == target
+
+
+def test_an_outcome_that_nobody_knows_names_no_audit_record() -> None:
+    execution = life.finished(Phase.UNKNOWN, audit_id="", code=0, now=NOW)["status"]["execution"]
+    assert execution.keys() == {"code", "time"}
 
 
 def test_the_column_of_approvals_before_anybody_has_reviewed() -> None:

@@ -180,6 +180,8 @@ ONE_FAULT: list[tuple[str, str, Any]] = [
     ("jwt[0].signingAlgorithms[1]", "signingAlgorithms", ["RS256", "HS256"]),
     ("jwt[0].signingAlgorithms[0]", "signingAlgorithms", ["PS256"]),
     ("jwt[0].signingAlgorithms[0]", "signingAlgorithms", ["EdDSA"]),
+    ("jwt[0].signingAlgorithms[1]", "signingAlgorithms", ["RS256", "RS256"]),
+    ("jwt[0].leeway", "leeway", 301),
     ("jwt[0].leeway", "leeway", "301s"),
     ("jwt[0].leeway", "leeway", -1),
     ("jwt[0].leeway", "leeway", True),

@@ -74,6 +74,12 @@ def test_user_and_groups_as_identity() -> None:
     assert compiled.identity == Identity("agent:coder", ("agents", "readers"))
 
 
+def test_patterns_of_masking_are_regular_expressions() -> None:
+    assert faults_of(policy_object(masking={"profile": "Off", "patterns": ["^ghp_[a-z]+$", "("]})).keys() == {
+        "spec.masking.patterns[1]"
+    }
+
+
 def test_cluster_wide_access_says_so() -> None:
     compiled = policy(access=[{"roleRef": {"kind": "ClusterRole", "name": "view"}, "clusterWide": True}])
     assert compiled.access == (Access("ClusterRole", "view", ()),)

@@ -116,6 +116,8 @@ def test_audiences_are_confirmed_by_the_server() -> None:
 def test_an_empty_token_is_never_sent() -> None:  # ID-09
     with pytest.raises(ValueError, match="empty"):
         review_request("", ACCOUNTS)
+    assert review_request("t", ACCOUNTS)["spec"] == {"token": "t"}
+    assert review_request("t", TokenReviewSettings(audiences=("us",)))["spec"]["audiences"] == ["us"]
 
 
 def test_the_run_is_required_unless_said_otherwise() -> None:

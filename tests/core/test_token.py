@@ -208,6 +208,12 @@ MALFORMED = [
 ]
 
 
+def test_a_finite_float_is_a_number() -> None:
+    found = read_token(jwt(GOOD, b'{"iss":"i","exp":1.5e9}'))
+    assert not isinstance(found, Refused)
+    assert found.claims["exp"] == 1.5e9
+
+
 @pytest.mark.parametrize("token", [case[1] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
 def test_what_can_be_read_in_two_ways_is_refused(token: str) -> None:
     refused = read_token(token)

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ def test_a_stack_starts_survives_a_crash_and_leaves_nothing(tmp_path: Path) -> N
         for name in KILLED:
             if name in record.processes:
                 os.kill(record.processes[name].pid, signal.SIGKILL)
-        assert any("etcd is not running" in fault for fault in status(directory)[1])
+        assert _eventually(lambda: any("etcd is not running" in fault for fault in status(directory)[1]))
         again = start(directory)
         assert again.has_node == cluster.has_node
         assert "on-host" not in _run(again, "get", "pods", "-A")
@@ -72,3 +74,11 @@ def test_a_stack_starts_survives_a_crash_and_leaves_nothing(tmp_path: Path) -> N
     assert _left_of(directory) == []
     left = sorted(path.name for path in directory.iterdir())
     assert left == [".cluster.lock", "audit.log", "logs"]
+
+
+def _eventually(check: Callable[[], bool], seconds: float = 20) -> bool:
+    """A killed process is gone a moment later."""
+    deadline = time.monotonic() + seconds
+    while not check() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return check()
