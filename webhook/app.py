@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 Obj = Mapping[str, Any]
 Decide = Callable[[Obj], Answer]
 
+OUTCOMES = {True: "allowed", False: "denied"}
+
 UNSURE = (
     "policies could not be read recently enough to decide: try again when the API server answers the webhook"
 )
@@ -72,6 +74,7 @@ class Endpoints:
 
     def served(self, name: str, decide: Decide, is_open_to: Callable[[Obj], bool]) -> Callable[[], Response]:
         """A view: bounded body in, review out."""
+        counted = {allowed: self._reviews.labels(name, word) for allowed, word in OUTCOMES.items()}
 
         def view() -> Response:
             try:
@@ -81,7 +84,7 @@ class Endpoints:
                 return self._refused(name, error.code, error.message)
             except NotReadyError as error:
                 return self._refused(name, 503, str(error))
-            self._reviews.labels(name, "allowed" if answer.allowed else "denied").inc()
+            counted[answer.allowed].inc()
             return Response(write_review(review["uid"], answer), mimetype="application/json")
 
         return view

@@ -3,7 +3,10 @@ small, the cache of policies is shared, and a thread answers while another waits
 
 from __future__ import annotations
 
+import gc
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +15,11 @@ from gunicorn.app.base import BaseApplication
 
 from chaperone.settings.webhook import WebhookSettings
 from webhook.tls import Certificates
+
+
+SILENCE = 10
+"""Seconds that a client may keep a thread waiting for its next byte. gunicorn's threads wait for ever: sixteen clients
+that say hello and no more would stop every review."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -47,6 +55,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "certfile": str(listen.certificate),
             "keyfile": str(listen.key),
             "ssl_context": self._ssl_context,
+            "post_fork": _bound_silence,
+            "post_worker_init": _settle,
             "accesslog": None,
             "loglevel": settings.log_level,
             "limit_request_line": 512,
@@ -59,3 +69,16 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def _ssl_context(self, _config: object, _default: object) -> ssl.SSLContext:
         return self._certificates.context()
+
+
+def _bound_silence(_arbiter: object, worker: Any) -> None:
+    """By the kernel, on the listening sockets, whose connections inherit it: gunicorn itself sets no timeout."""
+    for listener in worker.sockets:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE, 0))
+
+
+def _settle(_worker: object) -> None:
+    """What is loaded by now stays: reviews, which are many small objects, need no search through it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

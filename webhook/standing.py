@@ -58,6 +58,7 @@ class Standing:
         self._surveyed = risk_settings
         self._max_age = max_age
         self._snapshot: Snapshot | None = None
+        self._last_rated: tuple[Snapshot, RiskSettings, Snapshot] | None = None
         self._caches: dict[Resource, Aged] = {}
         self._rights: dict[Resource, Objects] = {}
         self._lock = threading.Lock()
@@ -78,8 +79,15 @@ class Standing:
         if found is None or not self._is_fresh(AGENT_POLICIES):
             return None
         sure = all(self._is_fresh(resource) for resource in RIGHTS)
-        risk_settings = self._surveyed if sure else self._base
-        return replace(found, policies=replace(found.policies, risk_settings=risk_settings))
+        return self._rated(found, self._surveyed if sure else self._base)
+
+    def _rated(self, found: Snapshot, risk_settings: RiskSettings) -> Snapshot:
+        """The snapshot with these risk settings; the last one is kept, for the next review asks for the same."""
+        kept = self._last_rated
+        if kept is None or kept[0] is not found or kept[1] is not risk_settings:
+            rated = replace(found, policies=replace(found.policies, risk_settings=risk_settings))
+            self._last_rated = kept = (found, risk_settings, rated)
+        return kept[2]
 
     def _is_fresh(self, resource: Resource) -> bool:
         cache = self._caches.get(resource)

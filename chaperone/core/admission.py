@@ -118,14 +118,14 @@ def guarded(
 
 def is_forwarded(user: Mapping[str, Any]) -> bool:
     """Does the user carry anything that only the gateway may impersonate?"""
-    return any(key.startswith(EXTRA_PREFIX) for key in _extra(user))
+    return any(str(key).startswith(EXTRA_PREFIX) for key in _mapping(user.get("extra")))
 
 
 def named_approval(user: Mapping[str, Any]) -> Named | None:
     """The approval that this user's request spends, to be fetched by its name before `decide`."""
-    extra = _extra(user)
-    if EXTRA_APPROVAL not in extra and EXTRA_APPROVAL_NAME not in extra:
+    if _mapping(user.get("extra")).keys().isdisjoint((EXTRA_APPROVAL, EXTRA_APPROVAL_NAME)):
         return None
+    extra = _extra(user)
     return Named(_only(extra, EXTRA_APPROVAL), _only(extra, EXTRA_APPROVAL_NAME))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -12,7 +15,7 @@ from flask import Flask
 from chaperone.settings.webhook import WebhookListenSettings, WebhookSettings
 from tests.webhook.test_tls import write_pair
 from webhook.__main__ import main
-from webhook.server import Server
+from webhook.server import SILENCE, Server
 
 
 @pytest.fixture
@@ -74,3 +77,12 @@ def test_one_account_cannot_be_gateway_and_controller(
     config.write_text(f"listen: {{certificate: {listen.certificate}, key: {listen.key}}}\n{accounts}\n")
     assert main(["--config", str(config)]) == 2
     assert "two accounts" in capsys.readouterr().err
+
+
+def test_a_client_that_says_nothing_more_does_not_keep_its_thread(listen: WebhookListenSettings) -> None:
+    """The kernel ends a read that nobody answers, on every connection that the listener accepts."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server(listen).cfg.post_fork(None, SimpleNamespace(sockets=[SimpleNamespace(sock=listener)]))
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+        bound = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+    assert struct.unpack("ll", bound) == (SILENCE, 0)
