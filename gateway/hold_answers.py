@@ -15,6 +15,7 @@ from chaperone.core.policy import ApprovalTerms
 from chaperone.core.request import Request
 from chaperone.core.timestamp import rfc3339
 from gateway.services import Answer
+from gateway.targets import MOST_OBJECTS, Untargeted
 
 COME_AGAIN = 1
 """Seconds, in Retry-After, while people may still decide: kubectl comes again by itself, ten times."""
@@ -60,6 +61,12 @@ def refused(request: Request, approval: Approval, wait: Wait) -> Answer:
             )
 
 
+def untargeted(request: Request, why: Untargeted) -> Answer:
+    """There is nothing that an approval could be for, or nothing that people could judge."""
+    answers = {Untargeted.GONE: gone, Untargeted.UNSEEN: unseen, Untargeted.TOO_MANY: too_many}
+    return answers[why](request)
+
+
 def gone(request: Request) -> Answer:
     """404, as the API server would say: there is nothing that an approval could be for."""
     message = (
@@ -73,6 +80,15 @@ def unseen(request: Request) -> Answer:
     message = (
         f"not executed: it needs an approval for the {request.resource} object as it is now, and your identity may "
         "not read that object. Ask those who keep the policy to grant `get` on it."
+    )
+    return _answer(status.status(403, message, request=request))
+
+
+def too_many(request: Request) -> Answer:
+    """403: nobody could look at all that an approval would be for."""
+    message = (
+        f"not executed and not held: it would delete more than {MOST_OBJECTS} objects at once, more than people can "
+        "look at. Narrow it with a label selector, and send one request after the other."
     )
     return _answer(status.status(403, message, request=request))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from gateway.asking import PLAIN, Asking, falls_back, patience
 from gateway.claims import Claims
 from gateway.credential import CredentialUnavailable
 from gateway.http.upstream import UpstreamError
+from gateway.preview import preview
 from gateway.services import Answer, Gather, Snapshot, Spend
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,12 @@ MOST_ATTEMPTS = 1000
 LOOK_EVERY = 2.0
 """Seconds between two looks at what is waited for: in the mirror, or in the API while that is not to be trusted."""
 MOST_ROUNDS = 20
+
+
+class Preview(Protocol):
+    async def __call__(
+        self, request: Request, verdict: Verdict, gather: Gather, /, *, clock: Callable[[], float]
+    ) -> Mapping[str, Any]: ...
 
 
 class HoldMetrics(Protocol):
@@ -87,7 +94,9 @@ class HoldLoop:
         terms: HoldTerms,
         wall: Callable[[], float],
         clock: Callable[[], float],
+        preview: Preview = preview,
     ) -> None:
+        """preview: what people are shown."""
         self._store = store
         self._claims = claims
         self._snapshot = snapshot
@@ -95,6 +104,7 @@ class HoldLoop:
         self._terms = terms
         self._wall = wall
         self._clock = clock
+        self._preview = preview
         self._waiting = 0
 
     async def decide(
@@ -150,11 +160,7 @@ class HoldLoop:
         step_end = self._clock() + kept.seconds
         target = await targets.observe(request, gather)
         if not isinstance(target, Target):
-            return (
-                hold_answers.gone(request)
-                if target is targets.Untargeted.GONE
-                else hold_answers.unseen(request)
-            )
+            return hold_answers.untargeted(request, target)
         digest = request_digest(
             request,
             caller,
@@ -257,6 +263,7 @@ class HoldLoop:
                 expires_at=now + policy.approval.expire_after,
                 use_within=policy.approval.use_within,
                 reason=held.reason,
+                preview=await self._preview(held.request, held.verdict, held.gather, clock=self._clock),
             )
         )
         if obj is not None:

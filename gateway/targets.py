@@ -6,15 +6,20 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
-from chaperone.core.approval import Target, target_of
+from chaperone.core.approval import Target, collection_of, target_of
+from chaperone.core.approval_target import NO_TARGET
 from chaperone.core.request import Request
 from gateway.http.upstream import UpstreamError
-from gateway.services import Gather
+from gateway.services import Fetched, Gather
 
-NO_TARGET = Target()
+UNSEEN = frozenset({401, 403, 405})
+SELECTORS = ("labelSelector", "fieldSelector")
+MOST_OBJECTS = 500
+"""Of a collection that is approved as one."""
 APPLY = "application/apply-patch"
 _DIGITS = re.compile(r"[0-9]{1,4}", re.ASCII)
 """Of "20+", as some providers write it."""
@@ -25,26 +30,50 @@ class Untargeted(Enum):
 
     GONE = "the object is not there"
     UNSEEN = "the agent may not read the object"
+    TOO_MANY = "a collection of more objects than people can look at"
 
 
 async def observe(request: Request, gather: Gather) -> Target | Untargeted:
-    """The named object, never its subresource (some of these do things when they are read). NO_TARGET where the
-    request names none, or creates it. Raises UpstreamError when there is no answer."""
+    """The named object, never its subresource (some of these do things when they are read); all objects of a collection
+    that is to be deleted. NO_TARGET where the request names none, or creates it. Raises UpstreamError when there is no
+    answer."""
+    if request.verb == "deletecollection":
+        return await _observe_collection(request, gather)
     path = object_path(request)
     if not path:
         return NO_TARGET
     answer = await gather.fetch("GET", path)
     if answer.code == 404:
         return NO_TARGET if _may_create(request) else Untargeted.GONE
-    if answer.code in (401, 403, 405):
+    if answer.code in UNSEEN:
         return Untargeted.UNSEEN
+    return _known(target_of(_looked_at(answer)))
+
+
+async def _observe_collection(request: Request, gather: Gather) -> Target | Untargeted:
+    """What would be deleted at this moment; what is created afterwards is not part of it and voids the approval."""
+    kept = [(key, value) for key, value in request.parameters if key in SELECTORS]
+    answer = await gather.fetch("GET", f"{request.path}?{urlencode([*kept, ('limit', str(MOST_OBJECTS))])}")
+    if answer.code in UNSEEN:
+        return Untargeted.UNSEEN
+    found = _looked_at(answer)
+    items, metadata = found.get("items"), found.get("metadata")
+    if not isinstance(items, list) or not isinstance(metadata, dict):
+        raise UpstreamError("the objects cannot be looked at: the answer is not a list", code=503)
+    if metadata.get("continue"):
+        return Untargeted.TOO_MANY
+    return _known(collection_of(items))
+
+
+def _looked_at(answer: Fetched) -> Mapping[str, Any]:
     if answer.code != 200:
-        raise UpstreamError(
-            f"the object cannot be looked at: the API server answered {answer.code}", code=503
-        )
-    target = target_of(_decoded(answer.body))
+        raise UpstreamError(f"what it is about cannot be looked at: code {answer.code}", code=503)
+    return _decoded(answer.body)
+
+
+def _known(target: Target | None) -> Target:
     if target is None:
-        raise UpstreamError("the object cannot be looked at: it has no uid or no version", code=503)
+        raise UpstreamError("what it is about cannot be looked at: no uid or no version", code=503)
     return target
 
 

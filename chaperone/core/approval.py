@@ -15,15 +15,14 @@ from chaperone.core.approval_object import (
     Approval,
     Phase,
     Review,
-    Target,
     build,
     claim,
     decided,
     finished,
     read,
-    target_of,
     uncounted,
 )
+from chaperone.core.approval_target import Target, collection_of, target_of
 from chaperone.core.legible import visible
 
 __all__ = [
@@ -43,6 +42,7 @@ __all__ = [
     "Waiting",
     "build",
     "claim",
+    "collection_of",
     "decided",
     "finished",
     "may_be_reviewed",
@@ -208,7 +208,8 @@ def _changes(approval: Approval, digest: str, target: Target, policy_generation:
         changes["target"] = _replaced(approval.target.uid, target.uid)
     elif target.version != approval.target.version:
         before, after = _version(approval.target.version), _version(target.version)
-        changes["target"] = f"the object has been changed since ({before}, now {after})"
+        what = "the object has" if target.uid else "the objects have"
+        changes["target"] = f"{what} been changed since ({before}, now {after})"
     if policy_generation != approval.policy_generation:
         changes["policy"] = (
             f"AgentPolicy {visible(approval.policy, 80)} has been changed since "

@@ -6,15 +6,13 @@ What is written for people to look at is escaped; what decides is the digest. No
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import orjson
-
+from chaperone.core.approval_target import NO_TARGET, Target, target_spec
 from chaperone.core.identity import Caller
 from chaperone.core.legible import visible
 from chaperone.core.request import Request
@@ -51,18 +49,6 @@ class Review:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The live object as observed when the request was held. uid "" when there is none (create, collections).
-
-    version: its metadata.generation as "g<N>"; where a kind keeps no generation, "s<64 hex>" (see `target_of`) when it
-    has a status, else "r<resourceVersion>".
-    """
-
-    uid: str = ""
-    version: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """An ApprovalRequest object, read. Times are Unix seconds, 0.0 when unset.
@@ -79,7 +65,7 @@ class Approval:
     policy_generation: int
     required: int
     reviews: tuple[Review, ...] = ()
-    target: Target = Target()
+    target: Target = NO_TARGET
     requester: str = ""
     issuer: str = ""
     run: str = ""
@@ -175,8 +161,8 @@ def build(
         "expiresAt": rfc3339(expires_at),
         "useWithin": f"{use_within:.9g}s",
     }
-    if target != Target():
-        spec["target"] = _target_spec(target)
+    if target != NO_TARGET:
+        spec["target"] = target_spec(target)
     if reason:
         spec["reason"] = visible(reason, MAX_REASON)
     if preview is not None:
@@ -266,45 +252,6 @@ def _bounded(command: Sequence[str]) -> list[str]:
         shown.append(visible(word, left))
         left -= len(shown[-1]) + 1
     return shown
-
-
-def _target_spec(target: Target) -> dict[str, Any]:
-    spec: dict[str, Any] = {"uid": target.uid}
-    kind, version = target.version[:1], target.version[1:]
-    if kind == "g":
-        spec["generation"] = int(version)
-    elif kind == "s":
-        spec["stateSHA256"] = version
-    elif version:
-        spec["resourceVersion"] = version
-    return spec
-
-
-def target_of(obj: Mapping[str, Any]) -> Target | None:
-    """A live object as a target; None when it has no uid or no version.
-
-    The status of a pod or a namespace changes by itself and must not void an approval: where there is a status and no
-    generation, the version is the SHA-256 of everything else. Objects without a status (Secrets among them, whose
-    content no hash may hint at) go by resourceVersion.
-    """
-    metadata = obj.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    uid, generation = metadata.get("uid"), metadata.get("generation")
-    if generation:
-        version = f"g{generation}"
-    elif "status" in obj:
-        version = f"s{_state(obj, metadata)}"
-    else:
-        version = f"r{metadata.get('resourceVersion') or ''}"
-    return Target(uid, version) if isinstance(uid, str) and uid and len(version) > 1 else None
-
-
-def _state(obj: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    steady = {
-        key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")
-    }
-    kept = {key: value for key, value in obj.items() if key != "status"} | {"metadata": steady}
-    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _target(source: _Source) -> Target:

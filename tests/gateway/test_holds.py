@@ -19,7 +19,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.policy import Policy, PolicySet, policy_set
 from chaperone.core.request import Request, parse
 from chaperone.core.timestamp import rfc3339
-from chaperone.core.verdict import Action
+from chaperone.core.verdict import Action, Verdict
 from chaperone.kube.approvals import APPROVALS, ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.mirror import MirrorTerms
@@ -29,7 +29,7 @@ from gateway.holds import HoldLoop, HoldTerms
 from gateway.http.upstream import UpstreamError
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
-from gateway.services import Answer, Fetched, Spend
+from gateway.services import Answer, Fetched, Gather, Spend
 from tests.kube.fake_api import FakeApi, LostAnswer
 
 CALLER = Caller(issuer="https://issuer.example", subject="agent", username="ci:agent", run="run-1")
@@ -50,7 +50,7 @@ def policy_object(generation: int = 1, **approval: Any) -> dict[str, Any]:
             "rules": [
                 {
                     "name": "ask",
-                    "match": {"verbs": ["delete", "create", "patch", "update"]},
+                    "match": {"verbs": ["delete", "deletecollection", "create", "patch", "update"]},
                     "action": "RequireApproval",
                 },
                 {"name": "exec", "match": {"resources": ["pods/exec"]}, "action": "RequireApproval"},
@@ -83,6 +83,8 @@ class Eyes:
     version: str = "77"
     code: int = 200
     minor: str = "20"
+    uids: tuple[str, ...] = ("a", "b")
+    page: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     async def fetch(
@@ -93,6 +95,9 @@ class Eyes:
             raise UpstreamError("no answer")
         if target == "/version":
             return Fetched(200, "application/json", json.dumps({"major": "1", "minor": self.minor}).encode())
+        if "limit=500" in target:
+            listed = [{"metadata": {"uid": uid, "resourceVersion": "1"}} for uid in self.uids]
+            return Fetched(self.code, "", json.dumps({"metadata": self.page, "items": listed}).encode())
         metadata: dict[str, Any] = {"uid": self.uid, "resourceVersion": self.version}
         if self.generation:
             metadata["generation"] = self.generation
@@ -188,6 +193,7 @@ async def gateway_on(
             terms=HoldTerms(cluster="test", **{"connect_step": terms.get("step", 10.0), **terms}),
             wall=time.time,
             clock=time.monotonic,
+            preview=no_preview,
         )
         task = group.create_task(store.run())
         await store.mirror.wait_ready()
@@ -195,6 +201,12 @@ async def gateway_on(
             yield Gateway(store, claims, holds, presence, snapshot, metrics, Eyes())
         finally:
             task.cancel()
+
+
+async def no_preview(
+    _request: Request, verdict: Verdict, _gather: Gather, *, clock: Callable[[], float]
+) -> dict[str, Any]:
+    return {"warnings": [f"under rule {verdict.rule}"]}
 
 
 async def filed(server: FakeApi, count: int = 1) -> str:
@@ -257,6 +269,7 @@ def test_an_approved_request_is_spent_and_its_outcome_written() -> None:
             assert spec["target"] == {"uid": "deployment-1", "generation": 3}
             assert spec["request"]["verb"] == "delete"
             assert spec["requester"]["username"] == "ci:agent"
+            assert spec["preview"] == {"warnings": ["under rule ask"]}
             assert not waiting.done()
             decide(server, name)
             spend = await waiting
@@ -832,5 +845,64 @@ def test_an_exec_that_the_server_would_not_upgrade_is_sent_to_spdy_before_anybod
             gw.eyes.minor = "30+"
             assert isinstance(await gw.decide(websocket, asking=asking), Answer)
             assert len(server.names(APPROVALS.path)) == 1
+
+    run(scenario)
+
+
+COLLECTION = "/api/v1/namespaces/prod/configmaps?labelSelector=app%3Dweb&propagationPolicy=Orphan"
+
+
+def test_a_deletecollection_is_one_approval_for_the_objects_that_are_there() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server, step=0.1) as gw:
+            request = request_of(path=COLLECTION)
+            await gw.decide(request)
+            listed = "GET /api/v1/namespaces/prod/configmaps?labelSelector=app%3Dweb&limit=500"
+            assert gw.eyes.asked == [listed]
+            name = await filed(server)
+            assert set(state(server, name)["spec"]["target"]) == {"uid", "stateSHA256"}
+            decide(server, name)
+            grown = await gw.decide(request, eyes=Eyes(uids=("a", "b", "c")))
+            assert isinstance(grown, Answer)
+            assert grown.code == 429, "an object more is another approval"
+            assert len(server.names(APPROVALS.path)) == 2
+            assert isinstance(await gw.decide(request, eyes=Eyes(uids=("b", "a"))), Spend)
+
+    run(scenario)
+
+
+def test_an_object_that_comes_while_a_deletecollection_is_held_voids_the_approval() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server) as gw, asyncio.TaskGroup() as group:
+            waiting = group.create_task(gw.decide(request_of(path=COLLECTION)))
+            name = await filed(server)
+            gw.eyes.uids = ("a", "b", "new")
+            decide(server, name)
+            answer = await waiting
+            assert isinstance(answer, Answer)
+            assert answer.code == 403
+            assert "the objects have been changed since" in message(answer)
+            assert phase(server, name) == "Approved"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("eyes", "code"),
+    [
+        (Eyes(page={"continue": "more"}), 403),
+        (Eyes(code=403), 403),
+        (Eyes(uids=("",)), 503),
+        (Eyes(code=500), 503),
+    ],
+    ids=["too many", "unseen", "without uid", "unanswered"],
+)
+def test_a_collection_that_cannot_be_looked_at_is_not_held(eyes: Eyes, code: int) -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server, step=0.1) as gw:
+            answer = await gw.decide(request_of(path=COLLECTION), eyes=eyes)
+            assert isinstance(answer, Answer)
+            assert answer.code == code
+            assert server.names(APPROVALS.path) == []
 
     run(scenario)
