@@ -6,6 +6,7 @@ twice, tags of other languages, merge keys, and files whose aliases would grow w
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,12 @@ MAX_DEPTH = 128
 STDIN = "-"
 
 _TEXT_TAGS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"})
-_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
+_COLLECTION_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+_KNOWN_TAGS = (
+    _TEXT_TAGS
+    | _COLLECTION_TAGS
+    | {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
+)
 _PARENT = re.compile(r"(?:\.[^.\[]*|\[\d+\])$")
 
 
@@ -85,25 +91,48 @@ def read_documents(text: str) -> Iterator[Document]:
         for node in yaml.compose_all(text, Loader=yaml.CSafeLoader):
             yield from _objects(node)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        if text.lstrip().startswith("{"):
+            yield from _json_objects(text)
+            return
+        last = text.rstrip("\n").count("\n")
+        line = min(error.problem_mark.line, last) + 1 if error.problem_mark else 0
         raise UnreadableError(line, f"is not YAML: {error.problem or error}") from error
     except yaml.YAMLError as error:
         raise UnreadableError(0, f"is not YAML: {error}") from error
 
 
+def _json_objects(text: str) -> Iterator[Document]:
+    """JSON that is no YAML, because of its escapes; without lines."""
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(getattr(error, "lineno", 0), f"is not JSON: {error}") from error
+    yield from _split(value, {}, 1)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
 def _objects(node: yaml.Node) -> Iterator[Document]:
     whole = _Reader()
     value = whole.value(node, "")
-    if value is None:
-        return
+    if value is not None:
+        yield from _split(value, whole.lines, node.start_mark.line + 1)
+
+
+def _split(value: Any, lines: Mapping[str, int], line: int) -> Iterator[Document]:
     if not isinstance(value, dict):
-        raise UnreadableError(node.start_mark.line + 1, "is not an object with fields")
+        raise UnreadableError(line, "is not an object with fields")
     items = value.get("items")
     if str(value.get("kind") or "").endswith("List") and isinstance(items, list):
         for at, item in enumerate(items):
-            yield Document(item, _below(whole.lines, f"items[{at}]"))
+            yield Document(item, _below(lines, f"items[{at}]"))
         return
-    yield Document(value, whole.lines)
+    yield Document(value, lines)
 
 
 def _below(lines: Mapping[str, int], path: str) -> dict[str, int]:
@@ -127,6 +156,8 @@ class _Reader:
         if self._nodes > MAX_NODES or depth > MAX_DEPTH:
             raise _fault(node, "is too large or too deep; are there aliases in it?")
         self.lines[path] = node.start_mark.line + 1
+        if node.tag not in _KNOWN_TAGS:
+            raise _fault(node, f"holds the tag {visible(node.tag, 80)}, which Kubernetes does not know")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -149,8 +180,8 @@ class _Reader:
     def _scalar(self, node: yaml.Node) -> Any:
         if node.tag in _TEXT_TAGS:
             return node.value
-        if node.tag not in _PLAIN_TAGS:
-            raise _fault(node, f"holds the tag {visible(node.tag, 80)}, which Kubernetes does not know")
+        if node.tag in _COLLECTION_TAGS:
+            raise _fault(node, "holds a value of another kind than its tag")
         try:
             return self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:

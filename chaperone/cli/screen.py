@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chaperone.core.legible import is_visible
+from chaperone.core.legible import visible
 
 COLOURS: Mapping[str, str] = {
     "Allow": "green",
@@ -53,8 +53,8 @@ def say(text: str = "", style: str = "", *, error: bool = False) -> None:
 
 
 def complain(sentence: str) -> None:
-    """A fault, on standard error, in one line."""
-    say(sentence if is_visible(sentence) else " ".join(sentence.split()), error=True)
+    """A fault, on standard error, in one line; it may carry the words of a server or of a file."""
+    say(visible(" ".join(sentence.split())), error=True)
 
 
 def coloured(word: str) -> Text:
