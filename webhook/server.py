@@ -16,7 +16,6 @@ from gunicorn.app.base import BaseApplication
 from chaperone.settings.webhook import WebhookSettings
 from webhook.tls import Certificates
 
-
 SILENCE = 10
 """Seconds that a client may keep a thread waiting for its next byte. gunicorn's threads wait for ever: sixteen clients
 that say hello and no more would stop every review."""
