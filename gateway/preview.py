@@ -23,7 +23,7 @@ from chaperone.core.preview_diff import Difference, difference
 from chaperone.core.preview_redaction import hidden_values, marked
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
-from gateway import preview_dry_run
+from gateway import preview_dry_run, preview_effects
 from gateway.preview_looks import LIMITS, Gap, Looks, PreviewLimits, Seen
 from gateway.services import Gather
 from gateway.targets import object_path
@@ -55,15 +55,25 @@ async def preview(
 async def _found(request: Request, looks: Looks) -> Findings:
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(_live(request, looks))
-        trying = group.create_task(preview_dry_run.run(request, looks))
+        trying = group.create_task(_tried(request, looks))
     live, tried = looking.result(), trying.result()
     sides = _sides(request, live, tried)
     shown = await asyncio.to_thread(_difference, request, sides) if sides else Difference()
+    before, after = (live.obj if live is not None else None), (sides.after if sides else None)
+    effects = await preview_effects.find(request, before, after, looks)
     return Findings(
         diff=shown.text,
-        warnings=(*_said(request, sides, tried), *_gaps(request, live)),
+        warnings=(*_said(request, sides, tried), *_gaps(request, live), *effects.notes),
+        affected=tuple(effects.affected),
         truncated=shown.truncated or looks.incomplete,
     )
+
+
+async def _tried(request: Request, looks: Looks) -> Seen | str:
+    """A deletecollection is not tried: each of its objects would go through every admission webhook."""
+    if request.verb == "deletecollection":
+        return "no dry run is made of a whole collection"
+    return await preview_dry_run.run(request, looks)
 
 
 async def _live(request: Request, looks: Looks) -> Seen | None:

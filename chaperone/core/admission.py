@@ -97,7 +97,7 @@ def decide(review: Review, policies: PolicySet, approval: Approval | None, now: 
         return Answer(allowed=False, message=f"{describe(request)} is denied: {mismatch}")
     spent = approval if named_approval(user) else None
     verdict = judge(request, caller, policies, spent, now, governed=governed)
-    return _looked_at(verdict, caller) if _is_look(review, user, verdict) else _answer(verdict, caller)
+    return _looked_at(verdict, caller) if _is_look(request, user, verdict) else _answer(verdict, caller)
 
 
 # Whom it concerns
@@ -319,14 +319,10 @@ def _answer(verdict: Verdict, caller: Caller) -> Answer:
     return Answer(allowed=False, message=f"{verdict.reason}{advice}", audit_annotations=notes)
 
 
-def _is_look(review: Review, user: Mapping[str, Any], verdict: Verdict) -> bool:
-    """Does the gateway look by a dry run at what it holds? A held CONNECT has no dry run, whatever the review says."""
-    return (
-        verdict.action is Action.HOLD
-        and review.get("dryRun") is True
-        and review.get("operation") != "CONNECT"
-        and is_forwarded(user)
-    )
+def _is_look(request: Request, user: Mapping[str, Any], verdict: Verdict) -> bool:
+    """Does the gateway look by a dry run at what it holds? What acts in full all the same is no look, whatever the
+    review says: a CONNECT, and a token that is made."""
+    return verdict.action is Action.HOLD and request.dry_run and is_forwarded(user)
 
 
 def _looked_at(verdict: Verdict, caller: Caller) -> Answer:

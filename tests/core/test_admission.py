@@ -585,9 +585,19 @@ def test_an_approval_lifts_no_deny() -> None:
         (review("DELETE", "apps/deployments", dryRun=True), [rule("Deny", "no")], False),
         (review("DELETE", "apps/deployments", user(), dryRun=True), [], False),
         (review("CONNECT", "/pods/exec", dryRun=True), [], False),
+        (review("CREATE", "/serviceaccounts/token", dryRun=True), [], False),
         (review("DELETE", "apps/deployments", forwarded("unknown"), dryRun=True), [], False),
     ],
-    ids=["held", "not dry", "not a boolean", "denied", "direct", "connect", "under an unknown policy"],
+    ids=[
+        "held",
+        "not dry",
+        "not a boolean",
+        "denied",
+        "direct",
+        "connect",
+        "a token",
+        "under an unknown policy",
+    ],
 )
 def test_the_gateway_may_look_at_what_it_holds_by_a_dry_run(
     asked: Obj, rules: list[Obj], *, expected: bool
