@@ -185,7 +185,7 @@ TALKER = [
         "get_pods",
         "get pods -o name",
         "get pod shell -o yaml",
-        "describe pod shell",
+        "describe pod shell --show-events=false",
         "get events -o name --field-selector involvedObject.name=nobody",
     ),
     case("wait_for_pod", "wait --for=condition=Ready pod/shell --timeout=60s"),
