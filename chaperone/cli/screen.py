@@ -1,4 +1,4 @@
-"""What stands on the screen: tables and colours on a terminal, plain columns in a pipe.
+"""What stands on the screen: columns as kubectl prints them, with colours on a terminal only.
 
 Nothing is read as markup, so a name in square brackets stays what it is.
 """
@@ -57,35 +57,34 @@ def complain(sentence: str) -> None:
     say(visible(" ".join(sentence.split())), error=True)
 
 
-def coloured(word: str) -> Text:
-    return Text(word, style=COLOURS.get(word, ""))
-
-
 def show_table(headers: Row, rows: Sequence[Row]) -> None:
-    """On a terminal a table that folds long cells; elsewhere columns that `awk` and `cut` can read."""
-    screen = console()
-    if screen.is_terminal:
-        screen.print(table(headers, rows))
-        return
-    for line in plain_columns(headers, rows):
-        screen.print(Text(line), soft_wrap=True)
-
-
-def table(headers: Row, rows: Sequence[Row]) -> Table:
-    """For a terminal."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        drawn.add_column(header, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(coloured(cell) for cell in row))
-    return drawn
-
-
-def plain_columns(headers: Row, rows: Sequence[Row]) -> list[str]:
-    """Lines of equal columns, three spaces apart; an empty cell is a dash."""
+    """Columns as kubectl prints them, three spaces apart, an empty cell as a dash: `awk` can read them, and a name stays
+    whole however narrow the terminal is."""
     cells = [list(headers), *([cell or "-" for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["   ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+    screen = console()
+    for number, line in enumerate(cells):
+        style = "bold" if number == 0 else ""
+        screen.print(_line(line, widths, style), soft_wrap=True)
+
+
+def _line(cells: Row, widths: Sequence[int], style: str) -> Text:
+    line = Text(style=style)
+    for cell, width in zip(cells, widths, strict=True):
+        line.append(cell, style=COLOURS.get(cell, "")).append(" " * (width - len(cell) + 3))
+    line.rstrip()
+    return line
+
+
+def live_table(headers: Row, rows: Sequence[Row]) -> Table:
+    """One that always fits the terminal; the first column is the last to be cut."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for at, header in enumerate(headers):
+        width = max([len(header), *(len(row[at]) for row in rows)]) if at == 0 else None
+        drawn.add_column(header, overflow="ellipsis", no_wrap=True, min_width=width)
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return drawn
 
 
 def show_json(value: Any) -> None:

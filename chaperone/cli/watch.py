@@ -14,7 +14,7 @@ from rich.text import Text
 
 from chaperone.cli import approval_words as words
 from chaperone.cli.cluster import ClusterFlags
-from chaperone.cli.screen import console, say, table
+from chaperone.cli.screen import console, live_table, say
 from chaperone.kube.errors import RefusedError, UnreachableError
 from chaperone.kube.official import APPROVAL_REQUESTS, Source
 
@@ -79,7 +79,7 @@ def _live(api: Source) -> None:
         rows = pending.rows(time.time())
         if pending.trouble:
             return Text(pending.trouble, style="red")
-        return table(words.COLUMNS, rows) if rows else Text("nothing is pending", style="dim")
+        return live_table(words.COLUMNS, rows) if rows else Text("nothing is pending", style="dim")
 
     with Live(get_renderable=draw, console=console(), refresh_per_second=1, redirect_stderr=False):
         for _ in follow(api, pending):
