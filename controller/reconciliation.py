@@ -36,6 +36,7 @@ from chaperone.kube.rbac import IMPERSONATOR, service_account
 from chaperone.settings.controller import ControllerSettings
 from controller import bindings as standing_rights
 from controller.bindings import POLICY_LABEL, Place, place_of, policy_label
+from controller.certificate_keeping import CertificateKeeper
 from controller.conditions import Standing, policy_status
 from controller.grants import Grants
 from controller.guardianship import RoleChanges, empty_role, guard_change, role_changes
@@ -79,6 +80,9 @@ class Reconciler:
         self._settings = settings
         self._clock = clock
         self._grants = Grants(cluster, settings.guard_namespace, clock)
+        self._certificates = CertificateKeeper(
+            cluster, settings.certificates, settings.guard_namespace, clock
+        )
 
     def resync(self) -> dict[str, Approval]:
         """One pass over everything. Returns the approvals by name, for the agenda. Raises KubeError when
@@ -92,6 +96,8 @@ class Reconciler:
             self._attempt("the impersonator's roles", lambda: self._keep_impersonator(gathered))
         if managed.guard:
             self._attempt("the agent guard", lambda: self._keep_guard(gathered.objects.values()))
+        if self._settings.certificates.manage:
+            self._attempt("the webhook's certificate", self._certificates.keep)
         return self._sweep_approvals()
 
     def look_at(self, name: str) -> None:

@@ -78,12 +78,14 @@ def rbac_manifests(
     *,
     bindable_roles: Sequence[str] = BINDABLE_ROLES,
     token_reviews: bool = False,
+    certificate_secret: str = "",
 ) -> list[Manifest]:
     """ServiceAccounts, roles and bindings of all our programs, and the roles for people who approve or ask for access.
 
     namespace: where our programs run. identities: whom policies hand out now; the controller keeps the
     impersonator's roles in step from then on. bindable_roles: ClusterRoles that spec.access may name.
     token_reviews: the gateway is configured to ask the API server about tokens of no configured issuer.
+    certificate_secret: where the controller keeps the webhook's certificate; "" when it does not.
     """
     return [
         *(_account(namespace, name) for name in (IMPERSONATOR, GATEWAY, CONTROLLER, WEBHOOK)),
@@ -91,6 +93,7 @@ def rbac_manifests(
         *_program(namespace, GATEWAY, _gateway_rules(token_reviews=token_reviews)),
         *_gateway_home(namespace),
         *_program(namespace, CONTROLLER, _controller_rules(bindable_roles)),
+        *(_certificate_rights(namespace, certificate_secret) if certificate_secret else ()),
         *_program(namespace, WEBHOOK, _webhook_rules()),
         _cluster_role(APPROVER, _approver_rules()),
         _cluster_role(REQUESTER, _requester_rules()),
@@ -196,6 +199,27 @@ def _controller_rules(bindable_roles: Sequence[str]) -> list[Manifest]:
     ]
 
 
+def _certificate_rights(namespace: str, secret: str) -> list[Manifest]:
+    """For the controller: one Secret, and the configurations that must trust what is in it."""
+    name = f"{CONTROLLER}-certificates"
+    configurations = {
+        "mutatingwebhookconfigurations": ["chaperone-approvals"],
+        "validatingwebhookconfigurations": ["chaperone-own-kinds", "chaperone-agent-guard"],
+    }
+    rules = [
+        _rule(["admissionregistration.k8s.io"], [kind], ["get", "update"], names)
+        for kind, names in configurations.items()
+    ]
+    # A Secret that is not there yet cannot be named in a rule about its creation.
+    home = [_rule([""], ["secrets"], ["create"]), _rule([""], ["secrets"], ["get", "update"], [secret])]
+    return [
+        _cluster_role(name, rules),
+        _cluster_binding(namespace, name, account=CONTROLLER),
+        _role(namespace, name, home),
+        _binding(namespace, name, namespace, account=CONTROLLER),
+    ]
+
+
 def _webhook_rules() -> list[Manifest]:
     return [
         _rule([OWN], ["agentpolicies"], READ),
@@ -259,13 +283,13 @@ def _role(namespace: str, name: str, rules: Sequence[Manifest]) -> Manifest:
     return {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": list(rules)}
 
 
-def _cluster_binding(namespace: str, name: str) -> Manifest:
+def _cluster_binding(namespace: str, name: str, *, account: str = "") -> Manifest:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRoleBinding",
         "metadata": _metadata(name),
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-        "subjects": [_subject(namespace, name)],
+        "subjects": [_subject(namespace, account or name)],
     }
 
 

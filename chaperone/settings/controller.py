@@ -38,6 +38,43 @@ class ManagedSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateSettings:
+    """The webhook's certificate, where neither cert-manager nor files of your own bring it."""
+
+    manage: Annotated[
+        bool,
+        Setting(
+            "make and renew the webhook's certificate, and keep its authority in the webhook configurations; "
+            "off: leave all of that alone"
+        ),
+    ] = False
+    secret: Annotated[
+        str, Setting("Secret in our namespace that holds it; the webhook mounts it", pattern=DNS_NAME)
+    ] = "chaperone-webhook-tls"
+    service: Annotated[
+        str,
+        Setting("Service by which API servers reach the webhook", pattern=r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"),
+    ] = "chaperone-webhook"
+    lifetime: Annotated[float, Seconds("how long a certificate is valid", at_least=60)] = 7_776_000.0
+    renew_before: Annotated[
+        float, Seconds("a new one is made this long before the old one ends", at_least=1)
+    ] = 2_592_000.0
+    overlap: Annotated[
+        float,
+        Seconds(
+            "how long old and new authority are both trusted before, and after, the new certificate is used: "
+            "time for every API server and every replica of the webhook to follow",
+            at_least=0,
+        ),
+    ] = 900.0
+
+    def faults(self) -> Iterator[SettingFault]:
+        """What only several settings together can show."""
+        if not 2 * self.overlap <= self.renew_before < self.lifetime:
+            yield SettingFault("renewBefore", "has to be at least two overlaps, and less than the lifetime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:
     """Plain HTTP for the kubelet's liveness probe: /healthz."""
 
@@ -76,6 +113,7 @@ class ControllerSettings:
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     managed: ManagedSettings = field(default_factory=ManagedSettings)
+    certificates: CertificateSettings = field(default_factory=CertificateSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     def faults(self) -> Iterator[SettingFault]:

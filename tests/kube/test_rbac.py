@@ -131,3 +131,24 @@ def test_tokens_are_reviewed_only_where_that_is_configured(*, wanted: bool) -> N
 )
 def test_service_account_usernames(username: str, expected: tuple[str, str] | None) -> None:
     assert service_account(username) == expected
+
+
+def test_the_controller_touches_secrets_only_where_it_keeps_the_certificate() -> None:
+    assert not any("secrets" in rule["resources"] for _, rule in rules_of("chaperone-controller"))
+    made = rbac_manifests(HOME, [CODER], certificate_secret="webhook-tls")
+    more = [item for item in made if item not in MANIFESTS]
+    assert {item["metadata"]["name"] for item in more} == {"chaperone-controller-certificates"}
+    subjects = [subject for item in more for subject in item.get("subjects", [])]
+    assert {subject["name"] for subject in subjects} == {"chaperone-controller"}
+    (role,) = (item for item in more if item["kind"] == "Role")
+    assert role["metadata"]["namespace"] == HOME
+    create, keep = role["rules"]
+    assert (create["verbs"], keep["verbs"], keep["resourceNames"]) == (
+        ["create"],
+        ["get", "update"],
+        ["webhook-tls"],
+    )
+    (cluster_role,) = (item for item in more if item["kind"] == "ClusterRole")
+    assert all(
+        rule["resourceNames"] and set(rule["verbs"]) == {"get", "update"} for rule in cluster_role["rules"]
+    )
