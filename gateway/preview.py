@@ -20,6 +20,7 @@ from chaperone.core import preview as previews
 from chaperone.core.body import Decoded, decode
 from chaperone.core.preview import Findings
 from chaperone.core.preview_diff import Difference, difference
+from chaperone.core.preview_effects import part
 from chaperone.core.preview_redaction import hidden_values, marked
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
@@ -59,8 +60,8 @@ async def _found(request: Request, looks: Looks) -> Findings:
     live, tried = looking.result(), trying.result()
     sides = _sides(request, live, tried)
     shown = await asyncio.to_thread(_difference, request, sides) if sides else Difference()
-    before, after = (live.obj if live is not None else None), (sides.after if sides else None)
-    effects = await preview_effects.find(request, before, after, looks)
+    before = sides.before if sides else live.obj if live is not None else None
+    effects = await preview_effects.find(request, before, sides.after if sides else None, looks)
     return Findings(
         diff=shown.text,
         warnings=(*_said(request, sides, tried), *_gaps(request, live), *effects.notes),
@@ -102,7 +103,16 @@ def _sides(request: Request, live: Seen | None, tried: Seen | str) -> _Sides | N
         after = _sent(request)
     if after is None or (live is not None and live.gap not in (None, Gap.ABSENT)):
         return None
+    if request.subresource == "scale":
+        return _Sides(_with_replicas(before), _with_replicas(after))
     return _Sides(before, after)
+
+
+def _with_replicas(scale: Obj | None) -> Obj | None:
+    """A Scale that says so when it is for nothing: the API server leaves a zero out."""
+    if scale is None:
+        return None
+    return {**scale, "spec": {"replicas": 0, **(part(scale, "spec") or {})}}
 
 
 def _sent(request: Request) -> Obj | None:
