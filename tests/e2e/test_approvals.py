@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +11,7 @@ import pytest
 from hack.stack import objects, people, programs, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.waiting import until
+from tests.e2e.holding import approval_of, decide, held
 
 pytestmark = pytest.mark.cluster
 GROUP = "holders"
@@ -46,42 +43,6 @@ def victim(admin: Kubectl) -> str:
     name = f"victim-{uuid.uuid4().hex[:8]}"
     admin.apply("making a namespace", [objects.namespace(name)])
     return name
-
-
-@contextmanager
-def held(kubectl: Kubectl, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        kubectl.command(*arguments),
-        env=kubectl.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def approval_of(admin: Kubectl, target: str, *, phase: str = "Pending", run: str = "") -> dict[str, Any]:
-    """The approval for a target that is in this phase; waits for it."""
-
-    def find() -> dict[str, Any] | None:
-        for item in (admin.get("apreq") or {"items": []})["items"]:
-            asked = item["spec"]["request"]
-            known = target in (asked.get("name"), asked.get("namespace"))
-            of_run = not run or item["spec"]["requester"].get("run") == run
-            if known and of_run and item.get("status", {}).get("phase", "Pending") == phase:
-                return dict(item)
-        return None
-
-    return until(f"an approval for {target} in phase {phase}", find) or {}
-
-
-def decide(person: Kubectl, name: str, decision: str) -> subprocess.CompletedProcess[str]:
-    status = json.dumps({"status": {"decision": decision}})
-    return person.run("patch", "apreq", name, "--subresource=status", "--type=merge", "-p", status)
 
 
 def is_going(admin: Kubectl, namespace: str) -> bool:
