@@ -27,8 +27,9 @@ NO_TARGET = Target()
 
 
 def target_spec(target: Target) -> dict[str, Any]:
-    """As spec.target."""
-    spec: dict[str, Any] = {"uid": target.uid}
+    """As spec.target. Without a uid where there is none: Kubernetes 1.20 takes an empty text in a custom resource for
+    null."""
+    spec: dict[str, Any] = {"uid": target.uid} if target.uid else {}
     kind, version = target.version[:1], target.version[1:]
     if kind == "g":
         spec["generation"] = int(version)
