@@ -25,6 +25,7 @@ from chaperone.core.preview_redaction import hidden_values, marked
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway import preview_dry_run, preview_effects
+from gateway.gathering import NO_DRY_RUN
 from gateway.preview_looks import LIMITS, Gap, Looks, PreviewLimits, Seen
 from gateway.services import Gather
 from gateway.targets import object_path
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 Obj = Mapping[str, Any]
 
+AS_SENT = "the difference is to the object as it was sent, without what the API server would add"
 _WITHOUT_DIFF = ("eviction", "binding", "token")
 """Subresources that are created and whose answer is not the object."""
 
@@ -98,14 +100,25 @@ def _sides(request: Request, live: Seen | None, tried: Seen | str) -> _Sides | N
         return _Sides(before, None) if before and not request.subresource else None
     if request.verb not in ("create", "update", "patch") or request.subresource in _WITHOUT_DIFF:
         return None
-    after = tried.obj if isinstance(tried, Seen) else None
-    if after is None or after.get("kind") == "Status":
-        after = _sent(request)
+    after = _result(request, tried)
     if after is None or (live is not None and live.gap not in (None, Gap.ABSENT)):
         return None
     if request.subresource == "scale":
         return _Sides(_with_replicas(before), _with_replicas(after))
     return _Sides(before, after)
+
+
+def _result(request: Request, tried: Seen | str) -> Obj | None:
+    """The object as it would be: by the dry run, or as it was sent where none could be made; None: not known."""
+    if not _was_tried(tried):
+        return _sent(request)
+    after = tried.obj if isinstance(tried, Seen) else None
+    return after if after and after.get("kind") != "Status" else None
+
+
+def _was_tried(tried: Seen | str) -> bool:
+    """Whether the API server went through the whole request."""
+    return isinstance(tried, Seen) and tried.code > 0 and NO_DRY_RUN not in str(tried.said.get("message"))
 
 
 def _with_replicas(scale: Obj | None) -> Obj | None:
@@ -130,15 +143,16 @@ def _difference(request: Request, sides: _Sides) -> Difference:
 
 def _said(request: Request, sides: _Sides | None, tried: Seen | str) -> list[str]:
     """What the API server said to the dry run, without what it quoted."""
+    as_sent = [AS_SENT] if sides and sides.after and not _was_tried(tried) else []
     if isinstance(tried, str):
-        return [tried]
+        return [tried, *as_sent]
     hidden = _hidden(request, sides)
     lines = [previews.told(text, hidden) for text in previews.read_warnings(tried.warnings)]
     if tried.code >= 400:
         lines.append(previews.refusal(tried.said, tried.code, hidden))
     elif tried.obj is None:
         lines.append("the dry run got no answer")
-    return lines
+    return lines + as_sent
 
 
 def _hidden(request: Request, sides: _Sides | None) -> frozenset[str]:

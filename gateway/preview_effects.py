@@ -166,14 +166,19 @@ async def _custom_group(case: Case, namespace: str, version: str) -> None:
 
 
 def _custom_versions(groups: Seen) -> list[str]:
-    """group/version of the groups that are not Kubernetes' own."""
+    """group/version of each group whose kinds may be custom resources in a namespace."""
     entries = effects.part(groups.obj, "groups")
     found = [
         effects.text(entry, "preferredVersion", "groupVersion")
         for entry in (entries if isinstance(entries, list) else [])
-        if not effects.text(entry, "name").endswith(".k8s.io") and "." in effects.text(entry, "name")
+        if _is_custom(effects.text(entry, "name"))
     ]
     return [version for version in found if version]
+
+
+def _is_custom(group: str) -> bool:
+    """Whether a group may keep custom resources in namespaces; our own has none there."""
+    return "." in group and not group.endswith(".k8s.io") and group != "chaperone.dev"
 
 
 def _is_listable(entry: Any) -> bool:

@@ -21,7 +21,9 @@ MOST_BYTES = 16 * 1024
 MOST_LINES = 2000
 """Of one object that is compared."""
 MOST_VALUES = 8000
-"""Keys and items in an object that is written at all."""
+"""Keys and items in an object that is written at all; a long text counts as many."""
+TEXT_A_VALUE = 100
+"""Characters that count as one of them."""
 MOST_LINE = 400
 """Characters of one line."""
 CUT = "… the rest is left out\n"
@@ -48,7 +50,7 @@ def difference(
     status: the request writes the status, so it is shown."""
     old, new = (_steady(obj, keep_status=status) for obj in (before, after))
     if _size(old) > MOST_VALUES or _size(new) > MOST_VALUES:
-        return Difference(f"(an object with more than {MOST_VALUES} values is not shown)\n", truncated=True)
+        return Difference("(the object is too large to be shown)\n", truncated=True)
     old_tree, new_tree = marked(old, secret=secret), marked(new, secret=secret)
     was = _lines(shown(old_tree)) if before is not None else []
     now = (
@@ -79,10 +81,10 @@ def _steady(obj: Mapping[str, Any] | None, *, keep_status: bool) -> dict[str, An
 
 
 def _size(value: Any) -> int:
-    """Keys and items at every depth."""
+    """Keys and items at every depth, long texts by their length."""
     total, level = 0, [value]
     while level and total <= MOST_VALUES:
-        total += len(level)
+        total += sum([1 + len(item) // TEXT_A_VALUE if isinstance(item, str) else 1 for item in level])
         level = [child for parent in level for child in _children(parent)]
     return total
 

@@ -15,7 +15,7 @@ from typing import Any
 
 HIDDEN = "(hidden)"
 CHANGED = "(hidden, changed)"
-MOST_TEXT = 64 * 1024
+MOST_TEXT = 32 * 1024
 """Characters of one text that are looked through; a longer one is hidden without a look."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -47,7 +47,7 @@ _CREDENTIAL_TEXT = re.compile(
     r"-----BEGIN"
     r"|://[^/\s:@]{0,256}:[^/\s@]{1,256}@"
     rf"|(?:{_WORDS})[\w.\-]{{0,64}}[\"'\]]{{0,2}}\s{{0,8}}(?:[:=>]|\s-)\s{{0,8}}\S"
-    rf"|-[\w\-]{{0,32}}(?:{_WORDS})[\w\-]{{0,32}}\s{{1,8}}\S"
+    rf"|(?<![\w\-])--?[\w\-]{{0,32}}(?:{_WORDS})[\w\-]{{0,32}}\s{{1,8}}\S"
     r"|(?:^|\s)-[pu]\s{0,8}[^\s\-]"
     r"|(?:bearer|basic)\s{1,8}\S",
     re.IGNORECASE,
@@ -122,8 +122,8 @@ def _marked(value: Any, key: str, *, hide: bool) -> Any:
 
 def _hides(parent: Mapping[str, Any], name: str) -> bool:
     """Whether everything below this key of this object is hidden."""
-    if name == "value":
-        return isinstance(parent.get("name"), str)
+    if name == "value":  # of an environment variable and the like, or of an operation of a JSON Patch
+        return isinstance(parent.get("name"), str) or isinstance(parent.get("path"), str)
     if name in ("data", "stringData", "binaryData") and (
         parent.get("kind") == "Secret" or name == "binaryData"
     ):
