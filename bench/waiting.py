@@ -25,8 +25,8 @@ class Figure:
 
 
 def watches(stack: up.Stack, token: str) -> Figure:
-    """Idle watches of config maps in one namespace."""
-    path = "/api/v1/namespaces/bench/configmaps?watch=1&timeoutSeconds=600"
+    """Idle watches of config maps in a namespace where nothing happens."""
+    path = "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=600"
     target = load.Target(
         stack.gateway_url + path, (f"Authorization: Bearer {token}",), str(stack.layout.ca_file)
     )
