@@ -21,8 +21,7 @@ SELECTORS = ("labelSelector", "fieldSelector")
 MOST_OBJECTS = 500
 """Of a collection that is approved as one."""
 APPLY = "application/apply-patch"
-_DIGITS = re.compile(r"[0-9]{1,4}", re.ASCII)
-"""Of "20+", as some providers write it."""
+_VERSION = re.compile(r"v([0-9]{1,4})\.([0-9]{1,4})\.", re.ASCII)
 
 
 class Untargeted(Enum):
@@ -82,10 +81,9 @@ async def server_version(request: Request, gather: Gather) -> tuple[int, int] | 
     if not request.upgrade:
         return None
     answer = await gather.fetch("GET", "/version")
-    found = _decoded(answer.body) if answer.code == 200 else {}
-    numbers = [_DIGITS.match(str(found.get(part))) for part in ("major", "minor")]
-    major, minor = [int(number[0]) if number else 0 for number in numbers]
-    return (major, minor) if major else None
+    text = _decoded(answer.body).get("gitVersion") if answer.code == 200 else None
+    found = _VERSION.match(text) if isinstance(text, str) else None
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def object_path(request: Request) -> str:
