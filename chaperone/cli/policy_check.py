@@ -36,7 +36,8 @@ def check(
 def _faults(reading: Reading) -> list[str]:
     told = [f"{place}" for place in reading.unreadable]
     for found in reading.policies:
-        told += [_line(found, fault, "") for fault in found.faults]
+        in_order = sorted(found.faults, key=lambda fault: found.document.line(fault.path))
+        told += [_line(found, fault, "") for fault in in_order]
     told += [
         f'{found.place("metadata.name")}: metadata.name: "{found.compiled.name}" is the name of an earlier policy here'
         for found in reading.twice

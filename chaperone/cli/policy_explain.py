@@ -172,9 +172,9 @@ def _notes(explanation: Explanation, request: Request, policies: PolicySet) -> I
     missing = sorted(request.payload.undetermined)
     if missing and unsure:
         flags = " and ".join({"object": "--object", "oldObject": "--old-object"}[name] for name in missing)
-        yield f"the gateway would know more of the object: {flags} gives a sure answer"
+        yield f"the gateway would know more of the object: add {flags} for a sure answer"
     elif unsure and policies.risk_settings.powerful_roles is None:
-        yield "which roles are powerful is only known in a cluster: --cluster gives a sure answer"
+        yield "which roles are powerful is only known in a cluster: ask with --cluster for a sure answer"
 
 
 def _show_account(account: PolicyAccount) -> None:

@@ -215,7 +215,7 @@ def test_what_is_not_given_counts_and_is_said(shell: Shell, tmp_path: Path) -> N
     unknown = shell(*create).out
     assert "R14 critical" in unknown
     assert "(not known, so it counts)" in unknown
-    assert "--object gives a sure answer" in unknown
+    assert "add --object for a sure answer" in unknown
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
