@@ -61,7 +61,7 @@ async def _found(request: Request, looks: Looks) -> Findings:
         trying = group.create_task(_tried(request, looks))
     live, tried = looking.result(), trying.result()
     sides = _sides(request, live, tried)
-    shown = await asyncio.to_thread(_difference, request, sides) if sides else Difference()
+    shown = await _compared(request, sides, looks) if sides else Difference()
     before = sides.before if sides else live.obj if live is not None else None
     effects = await preview_effects.find(request, before, sides.after if sides else None, looks)
     return Findings(
@@ -134,6 +134,15 @@ def _sent(request: Request) -> Obj | None:
         return None
     decoded = decode(request.body, request.content_type, request.verb)
     return decoded.value if isinstance(decoded, Decoded) else None
+
+
+async def _compared(request: Request, sides: _Sides, looks: Looks) -> Difference:
+    """In a thread, for other requests are being served meanwhile."""
+    try:
+        async with asyncio.timeout(max(looks.seconds_left, 0)):
+            return await asyncio.to_thread(_difference, request, sides)
+    except TimeoutError:
+        return Difference("(the difference could not be made in time)\n", truncated=True)
 
 
 def _difference(request: Request, sides: _Sides) -> Difference:

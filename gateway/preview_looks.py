@@ -85,6 +85,10 @@ class Looks:
     def calls_left(self) -> int:
         return self._left
 
+    @property
+    def seconds_left(self) -> float:
+        return self._deadline - self._clock()
+
     async def get(self, path: str, **query: str) -> Seen:
         """One object or list, by its path without a query."""
         chosen = {key: value for key, value in query.items() if value}
@@ -94,7 +98,7 @@ class Looks:
         """One request that changes nothing, so it is sent again where a kept connection turns out to be closed."""
         async with self._turn:
             for _ in range(2):
-                left = self._deadline - self._clock()
+                left = self.seconds_left
                 if left <= 0 or self._left <= 0:
                     self.incomplete = True
                     return Seen(gap=Gap.UNLOOKED)
