@@ -58,8 +58,8 @@ def start(directory: Path, *, kube: Path | None = None, kind: bool = False, log:
     stack = Stack(layout, cluster, ports.ensure(layout))
     _prepare(stack, log)
     _start_programs(stack, log)
-    _settle(stack, log)
     _write_urls(stack)
+    _settle(stack, log)
     log(f"the stack is up after {time.monotonic() - began:.0f} s")
     return stack
 
@@ -67,7 +67,9 @@ def start(directory: Path, *, kube: Path | None = None, kind: bool = False, log:
 def stop(directory: Path, *, log: Log = print) -> None:
     """End everything that `start` began. A cluster of the user keeps its objects, but not our webhooks."""
     layout = Layout(directory.resolve())
-    if layout.admin_kubeconfig.exists() and clusters.status(layout.cluster)[0] is not None:
+    cluster = clusters.status(layout.cluster)[0] if layout.admin_kubeconfig.exists() else None
+    if cluster is not None and cluster.external:
+        log(f"removing our webhook configurations from {cluster.server}; our other objects stay there")
         objects.remove_webhooks(Kubectl(layout.admin_kubeconfig))
     programs.stop_all(layout, log)
     clusters.stop(layout.cluster, log=log)
@@ -139,7 +141,7 @@ def _settle(stack: Stack, log: Log) -> None:
     )
     if not layout.approver_kubeconfig.exists() or not stack.cluster.external:
         _write_approver(stack, log)
-    wait_for_agent(layout.agent_kubeconfig, "/api/v1/namespaces/demo/configmaps")
+    wait_for_agent(layout.agent_kubeconfig, "/api/v1/namespaces")
 
 
 def _write_approver(stack: Stack, log: Log) -> None:
