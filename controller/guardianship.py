@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaperone.core.identity import Identity
+from chaperone.kube.admission_policies import agent_conditions
 from chaperone.kube.configurations import GUARDED_FROM, guard_conditions
 from chaperone.kube.rbac import (
     IMPERSONATOR,
@@ -103,6 +104,14 @@ def guard_change(
     if all(webhook.get("matchConditions") == conditions for webhook in webhooks):
         return None
     return {**live, "webhooks": [{**webhook, "matchConditions": conditions} for webhook in webhooks]}
+
+
+def admission_policy_change(live: Obj, identities: Iterable[Identity]) -> Manifest | None:
+    """A policy about agents with the right matchConditions, or None when there is nothing to change."""
+    conditions = agent_conditions(identity.username for identity in identities)
+    if live["spec"].get("matchConditions") == conditions:
+        return None
+    return {**live, "spec": {**live["spec"], "matchConditions": conditions}}
 
 
 def _rules(role: Obj | None) -> tuple[Manifest, ...] | None:

@@ -16,6 +16,7 @@ from chaperone.core import approval as approvals
 from chaperone.core.approval import Approval
 from chaperone.core.identity import Identity
 from chaperone.core.policy import BrokenPolicy, Policy, compile_policy
+from chaperone.kube.admission_policies import OF_AGENTS, POLICIES_FROM
 from chaperone.kube.configurations import AGENT_GUARD
 from chaperone.kube.errors import KubeError, RefusedError
 from chaperone.kube.identities import named_identities
@@ -31,6 +32,7 @@ from chaperone.kube.official import (
     VALIDATING_WEBHOOKS,
     Listing,
     Obj,
+    Resource,
 )
 from chaperone.kube.rbac import IMPERSONATOR, service_account
 from chaperone.settings.controller import ControllerSettings
@@ -39,12 +41,20 @@ from controller.bindings import POLICY_LABEL, Place, place_of, policy_label
 from controller.certificate_keeping import CertificateKeeper
 from controller.conditions import Standing, policy_status
 from controller.grants import Grants
-from controller.guardianship import RoleChanges, empty_role, guard_change, role_changes
+from controller.guardianship import (
+    RoleChanges,
+    admission_policy_change,
+    empty_role,
+    guard_change,
+    role_changes,
+)
 from controller.lifetimes import Due, due, expiry
 
 log = logging.getLogger(__name__)
 
 Compiled = Policy | BrokenPolicy
+
+ADMISSION_POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
 
 
 class Cluster(Protocol):
@@ -96,6 +106,9 @@ class Reconciler:
             self._attempt("the impersonator's roles", lambda: self._keep_impersonator(gathered))
         if managed.guard:
             self._attempt("the agent guard", lambda: self._keep_guard(gathered.objects.values()))
+            self._attempt(
+                "the admission policies", lambda: self._keep_admission_policies(gathered.objects.values())
+            )
         if self._settings.certificates.manage:
             self._attempt("the webhook's certificate", self._certificates.keep)
         return self._sweep_approvals()
@@ -262,6 +275,19 @@ class Reconciler:
         if change is not None:
             self._cluster.replace(path, change)
             log.info("the agent guard now names %d identities", len(identities))
+
+    def _keep_admission_policies(self, policies: Iterable[Obj]) -> None:
+        """On servers that have them; one that somebody has deleted stays deleted."""
+        if self._cluster.server_version() < POLICIES_FROM:
+            return
+        identities = named_identities(policies)
+        for name in OF_AGENTS:
+            path = ADMISSION_POLICIES.path(name)
+            live = self._cluster.find(path)
+            change = None if live is None else admission_policy_change(live, identities)
+            if change is not None:
+                self._cluster.replace(path, change)
+                log.info("the admission policy %s now names %d identities", name, len(identities))
 
     # Approvals
 

@@ -196,6 +196,12 @@ def _controller_rules(bindable_roles: Sequence[str]) -> list[Manifest]:
             ["get", "update", "patch"],
             ["chaperone-agent-guard"],
         ),
+        _rule(
+            ["admissionregistration.k8s.io"],
+            ["validatingadmissionpolicies"],
+            ["get", "update"],
+            ["chaperone-agents", "chaperone-home", "chaperone-leases"],
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from chaperone.kube.admission_policies import admission_policies
 from chaperone.kube.configurations import NAMESPACE_LABEL, webhook_configurations
 from chaperone.kube.rbac import APPROVER, CONTROLLER, rbac_manifests
 from hack.cluster.errors import ClusterError
@@ -13,6 +14,12 @@ from hack.stack.layout import NAMESPACE, ROOT, Layout
 
 APPROVERS = "platform-oncall"
 EXAMPLE = ROOT / "docs" / "examples" / "coding-agents.yaml"
+GUARDS = (
+    "validatingwebhookconfiguration",
+    "mutatingwebhookconfiguration",
+    "validatingadmissionpolicybinding",
+    "validatingadmissionpolicy",
+)
 KINDS = ("agentpolicies", "approvalrequests", "agentsessions")
 RBAC = "rbac.authorization.k8s.io"
 
@@ -52,11 +59,14 @@ def apply_webhooks(admin: Kubectl, layout: Layout, url: str, version: str) -> No
         namespace=NAMESPACE,
     )
     admin.apply("applying the webhook configurations", configurations)
+    policies = admission_policies(server_version=major_minor(version), identities=(), namespace=NAMESPACE)
+    if policies:
+        admin.apply("applying the admission policies", policies)
 
 
 def remove_webhooks(admin: Kubectl) -> None:
     """First of all when a stack on somebody's cluster stops: a webhook that nobody answers blocks writes."""
-    for kind in ("validatingwebhookconfiguration", "mutatingwebhookconfiguration"):
+    for kind in GUARDS:  # a server that does not know a kind says so, and that is all
         admin.run("delete", kind, "-l", "app.kubernetes.io/name=kube-chaperone", "--ignore-not-found")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chaperone.kube.admission_policies import admission_policies
 from chaperone.kube.errors import UnreachableError
 from chaperone.kube.official import (
     AGENT_POLICIES,
@@ -178,6 +179,40 @@ def test_a_deleted_guard_is_never_made_again() -> None:
     del cluster.objects[GUARD]
     resync(cluster)
     assert GUARD not in cluster.objects
+
+
+def admission_policy(name: str) -> str:
+    return f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}"
+
+
+def put_admission_policies(cluster: FakeCluster) -> None:
+    for item in admission_policies(server_version=(1, 30), identities=()):
+        if item["kind"] == "ValidatingAdmissionPolicy":
+            cluster.put(admission_policy(item["metadata"]["name"]), item)
+
+
+def test_the_admission_policies_about_agents_follow_the_identities() -> None:
+    cluster = cluster_with(policy_object())
+    put_admission_policies(cluster)
+    del cluster.objects[admission_policy("chaperone-leases")]
+    resync(cluster)
+    for name in ("chaperone-agents", "chaperone-home"):
+        spec = cluster.objects[admission_policy(name)]["spec"]
+        assert "system:serviceaccount:agents:coder" in spec["matchConditions"][0]["expression"]
+        assert spec["validations"]
+    assert "matchConditions" not in cluster.objects[admission_policy("chaperone-approvals")]["spec"]
+    assert admission_policy("chaperone-leases") not in cluster.objects
+    cluster.writes.clear()
+    resync(cluster)
+    assert cluster.writes == []
+
+
+def test_servers_without_admission_policies_are_not_asked_for_them() -> None:
+    cluster = cluster_with(policy_object())
+    put_admission_policies(cluster)
+    cluster.version = (1, 29)
+    resync(cluster)
+    assert not any("validatingadmissionpolicies" in path for _, path in cluster.writes)
 
 
 def test_what_is_managed_elsewhere_is_not_touched() -> None:

@@ -34,7 +34,8 @@ class Direct(Enum):
 
     REFUSED = "refused by the guard"
     REFUSED_WITH_CONDITIONS = "refused by the guard where the server has matchConditions, not seen before"
-    UNSEEN = "not seen by webhooks"
+    REFUSED_BY_POLICY = "refused by the admission policies of 1.30 and newer, never seen by webhooks"
+    UNSEEN = "not seen by admission"
 
 
 DEFAULT = {
@@ -132,6 +133,7 @@ ESCALATE = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], 
 SIGN = {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": ["sign"]}
 THINGS = "/apis/catalogue.example.org/v1/namespaces/catalogue/things"
 UNSEEN, CONDITIONS = Direct.UNSEEN, Direct.REFUSED_WITH_CONDITIONS
+BY_POLICY = Direct.REFUSED_BY_POLICY
 
 RIGHTS = (
     Case("R01", "POST", f"{RBAC}/clusterrolebindings", binding("ClusterRoleBinding", "view")),
@@ -201,13 +203,13 @@ GUARD = (
         "POST",
         f"{ADMISSION}/mutatingwebhookconfigurations",
         obj("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
-        direct=UNSEEN,
+        direct=BY_POLICY,
     ),
     Case(
         "R12",
         "DELETE",
         f"{ADMISSION}/validatingwebhookconfigurations/chaperone-agent-guard",
-        direct=UNSEEN,
+        direct=BY_POLICY,
     ),
     Case(
         "R12",
@@ -464,7 +466,7 @@ SERVICES = (
         type=MERGE,
         # No rule and no approval lifts it, although its level is high.
         gateway="Deny",
-        direct=UNSEEN,
+        direct=BY_POLICY,
     ),
 )
 
