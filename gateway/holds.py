@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,6 +107,8 @@ class HoldLoop:
         self._clock = clock
         self._preview = preview
         self._waiting = 0
+        self._wakers: set[asyncio.Event] = set()
+        self._leaving = False
 
     async def decide(
         self,
@@ -141,6 +144,12 @@ class HoldLoop:
     async def finish(self, approval: Approval, code: int, audit_id: str) -> None:
         """Write the outcome of a spent approval; tried until it is written."""
         await self._claims.finish(approval, code, audit_id)
+
+    def let_go(self) -> None:
+        """This gateway is about to end: whoever waits is asked to come again, and finds its approval on another one."""
+        self._leaving = True
+        for waker in self._wakers:
+            waker.set()
 
     def _count(self, step: int) -> None:
         self._waiting += step
@@ -190,7 +199,7 @@ class HoldLoop:
         """Until somebody has decided, this step is over, or the whole time is."""
         for _ in range(MOST_ROUNDS):
             name, approval = await self._find(held)
-            with self._store.changes(name) as changed:
+            with self._store.changes(name) as changed, self._wakes(changed):
                 changed.set()  # it may have changed before we began to listen: the first wait looks once more
                 while approval is not None:
                     wait = self._question(held, approval)
@@ -309,8 +318,18 @@ class HoldLoop:
         changed.clear()
         return None
 
+    @contextmanager
+    def _wakes(self, waker: asyncio.Event) -> Iterator[None]:
+        self._wakers.add(waker)
+        try:
+            yield
+        finally:
+            self._wakers.discard(waker)
+
     def _left(self, held: Held, approval: Approval) -> float:
         """Seconds of this step, or of the whole time where that ends first."""
+        if self._leaving:
+            return 0.0
         return min(self._hold_left(held, approval), held.step_end - self._clock())
 
     def _hold_left(self, held: Held, approval: Approval) -> float:

@@ -103,7 +103,7 @@ class Worker:
         self.presence = Presence(
             control,
             namespace=settings.guard_namespace,
-            lease=lease_name(socket.gethostname(), place.number),
+            lease=lease_name(f"{socket.gethostname()}-{settings.listen.port}", place.number),
             nonce=secrets.token_hex(4),
             clock=time.monotonic,
             wall=time.time,
@@ -171,6 +171,11 @@ class Worker:
             self.refresh()
             await asyncio.sleep(GAUGES_EVERY)
 
+    def end(self, stop: asyncio.Event) -> None:
+        """Begin to drain: nobody is held through it."""
+        stop.set()
+        self.holds.let_go()
+
     def _missing_issuers(self) -> str:
         """One issuer that is down keeps its own agents away; only when all are is nobody served."""
         faults = self.authenticator.faults()
@@ -189,6 +194,8 @@ async def run(settings: GatewaySettings, endpoints: Endpoints, place: Place) -> 
     ) as control:
         worker = Worker(settings, place, control)
         loop.add_signal_handler(signal.SIGHUP, worker.audit.reopen)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, worker.end, stop)
         async with running(worker):
             log.info("worker started", extra={"worker": place.number, "instance": worker.presence.instance})
             await warm_up(worker, stop)

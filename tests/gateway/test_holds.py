@@ -690,10 +690,11 @@ def test_a_client_that_goes_during_the_claim_executes_nothing_and_the_claim_is_g
             async with asyncio.TaskGroup() as group:
                 waiting = group.create_task(gw.decide(DELETE))
                 name = await filed(server)
+                while "approvals" not in (state(server, name).get("status") or {}):  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
 
                 def go(method: str, path: str) -> None:
-                    is_claim = path.endswith("/status") and phase(server, name) == "Approved"
-                    if method == "PATCH" and is_claim:
+                    if method == "PATCH" and path.endswith("/status"):
                         server.before_write = None
                         waiting.cancel()
 
@@ -905,5 +906,26 @@ def test_a_collection_that_cannot_be_looked_at_is_not_held(eyes: Eyes, code: int
             assert isinstance(answer, Answer)
             assert answer.code == code
             assert server.names(APPROVALS.path) == []
+
+    run(scenario)
+
+
+def test_a_gateway_that_ends_asks_its_waiters_to_come_again() -> None:
+    async def scenario() -> None:
+        async with (
+            api().serve() as server,
+            gateway(server) as gw,
+            gateway(server, "gw-1") as other,
+            asyncio.TaskGroup() as group,
+        ):
+            waiting = group.create_task(gw.decide(DELETE))
+            name = await filed(server)
+            gw.holds.let_go()
+            answer = await waiting
+            assert isinstance(answer, Answer)
+            assert (answer.code, dict(answer.headers)["Retry-After"]) == (429, "1")
+            elsewhere = group.create_task(other.decide(DELETE))
+            decide(server, name)
+            assert isinstance(await elsewhere, Spend)
 
     run(scenario)
