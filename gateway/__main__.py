@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -44,10 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
         prog="gateway", description="The control point between AI agents and Kubernetes."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, YAML")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that share the port, instead of the setting"
+    )
     parser.add_argument("--check", action="store_true", help="check the configuration and end")
     options = parser.parse_args(arguments)
     try:
-        settings = load_file(GatewaySettings, options.config)
+        settings = _with_workers(load_file(GatewaySettings, options.config), options.workers)
         found = check(settings, str(options.config))
     except SettingsError as fault:
         sys.stderr.write(f"{fault}\n")
@@ -56,6 +60,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     logs.set_up(settings.logging.level)
     return serve(settings, found)
+
+
+def _with_workers(settings: GatewaySettings, workers: int | None) -> GatewaySettings:
+    """Raises SettingsError for a number that the setting would not take either."""
+    if workers is None:
+        return settings
+    changed = replace(settings, workers=workers)
+    faults = [SettingFault("", f"is {workers}; 1 to 64 are possible")] if not 1 <= workers <= 64 else []
+    faults += changed.faults()
+    if faults:
+        raise SettingsError("--workers", tuple(faults))
+    return changed
 
 
 def check(settings: GatewaySettings, source: str) -> Endpoints:

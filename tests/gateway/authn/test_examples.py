@@ -13,7 +13,7 @@ from chaperone.core.identity import Caller
 from chaperone.core.token import Refused
 from gateway.authn.issuers_file import read_issuers
 
-EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples" / "issuers"
 TENANT = "11111111-2222-3333-4444-555555555555"
 ACCOUNT = {
     "namespace": "agents",
