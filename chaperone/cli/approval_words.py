@@ -210,7 +210,7 @@ def _facts(obj: Object, now: float) -> Iterator[tuple[str, str]]:
         f"{text(obj, 'spec.expiresAt')} ({left} left)" if phase(obj) == "Pending" and left else "",
     )
     yield "use before", text(obj, "status.useBefore") if phase(obj) == "Approved" else ""
-    yield "granted to", text(obj, "status.grant.expiresAt")
+    yield "lasts until", text(obj, "status.grant.expiresAt")
     yield "claimed by", text(obj, "status.claimedBy")
     yield "executed", _execution(obj)
     yield "target uid", text(obj, "spec.target.uid")

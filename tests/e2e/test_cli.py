@@ -78,7 +78,7 @@ def cli_agents(agents: Agents) -> Agents:
                 "action": "RequireApproval",
             }
         ],
-        approval={"holdFor": "60s", "useWithin": "5m"},
+        approval={"holdFor": "60s", "useWithin": "5m", "maxGrant": "10m"},
     )
     return agents
 
@@ -148,6 +148,31 @@ def test_an_agent_decides_nothing_with_it(
             assert refused.returncode == 1
             assert "Traceback" not in refused.stderr
         assert person("show", name).stdout.startswith(f"{name}: Pending, 0/1")
+
+
+def test_an_agent_asks_for_rights_and_a_person_grants_and_revokes_them(
+    cli_agents: Agents, admin: Kubectl, person: Plugin, bin_folder: Path
+) -> None:
+    namespace = f"cli-{uuid.uuid4().hex[:8]}"
+    admin.apply("making a namespace", [objects.namespace(namespace)])
+    agent = Plugin(bin_folder, cli_agents.kubectl(GROUP).kubeconfig)
+    asked = agent(
+        *("request-access", "--role", "view", "--namespace", namespace, "--for", "5m"),
+        *("--reason", "look at the roll-out"),
+    )
+    assert asked.returncode == 0, asked.stderr
+    name = asked.stdout.split()[1]
+    shown = person("show", name).stdout
+    assert f"the rights of clusterrole/view in {namespace} for 5m" in shown
+    assert "  | look at the roll-out" in shown
+    assert person("approve", name).returncode == 0
+    until("the grant to begin", lambda: "Executing" in person("show", name).stdout.splitlines()[0])
+    assert f"to revoke   kubectl chaperone deny {name}" in person("show", name).stdout
+    assert person("deny", name, "--reason", "seen enough").returncode == 0
+    until("the grant to end", lambda: "Denied" in person("show", name).stdout.splitlines()[0])
+    refused = agent("request-access", "--role", "cluster-admin", "-n", namespace, "--for", "5m")
+    assert refused.returncode == 1
+    assert "which is never granted" in refused.stderr
 
 
 def test_watch_tells_each_change_in_a_pipe(cli_agents: Agents, admin: Kubectl, person: Plugin) -> None:
