@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,3 +251,23 @@ def test_copy_there_and_back(conformant: tuple[Kubectl, Kubectl], pod_namespace:
     assert again.returncode == 0, again.stderr
     assert (back / "deep" / "blob").read_bytes() == (source / "deep" / "blob").read_bytes()
     assert (back / "note.txt").read_text() == "grüße\n"
+
+
+def test_edit_in_an_editor(conformant: tuple[Kubectl, Kubectl], namespace: str) -> None:
+    def edited(kubectl: Kubectl) -> list[object]:
+        made = kubectl.run("-n", namespace, "create", "-f", "-", stdin=CONFIGMAP)
+        done = subprocess.run(
+            kubectl.command("-n", namespace, "edit", "configmap", "settings"),
+            env={**kubectl.environment(), "KUBE_EDITOR": "sed -i s/blue/green/"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        found = kubectl.run("-n", namespace, "get", "configmap", "settings", "-o", "jsonpath={.data}")
+        kubectl.run("-n", namespace, "delete", "configmap", "settings")
+        return [made.returncode, done.returncode, done.stdout, done.stderr, found.stdout]
+
+    direct, through = (edited(kubectl) for kubectl in conformant)
+    assert through == direct
+    assert through[-1] == '{"colour":"green"}'

@@ -105,3 +105,18 @@ def test_a_lease_has_a_valid_name_whatever_the_host_is_called(host: str) -> None
     name = lease_name(host, 0)
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name)
     assert len(name) <= 253
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "-1"])
+def test_a_number_of_workers_that_cannot_be_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    assert main(["--config", str(folder / "gateway.yaml"), "--check", "--workers", workers]) == 2
+    assert "--workers" in capsys.readouterr().err
+
+
+def test_several_workers_need_a_port_that_they_can_share(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(folder / "gateway.yaml"), "--check", "--workers", "2"]) == 2
+    assert "must be given when several workers share it" in capsys.readouterr().err
