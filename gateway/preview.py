@@ -68,7 +68,7 @@ async def _found(request: Request, looks: Looks) -> Findings:
         diff=shown.text,
         warnings=(*_said(request, sides, tried), *_gaps(request, live), *effects.notes),
         affected=tuple(effects.affected),
-        truncated=shown.truncated or looks.incomplete,
+        truncated=shown.truncated or effects.incomplete or looks.incomplete,
     )
 
 

@@ -60,16 +60,18 @@ _IN_A_NAMESPACE = (PODS, "deployments.apps", "statefulsets.apps", "services")
 
 @dataclass
 class Effects:
-    """affected: lines. notes: what could not be looked at."""
+    """affected: lines. notes: what could not be looked at. incomplete: some objects were only counted."""
 
     affected: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    incomplete: bool = False
 
     def usable(self, what: str, seen: Seen) -> bool:
         """Whether there is an answer; otherwise it is noted why not. What is not served at all needs no note."""
         if seen.gap is not None and seen.gap is not Gap.ABSENT:
             self.notes.append(f"{what}: {seen.gap.value}")
         elif seen.is_partial:
+            self.incomplete = True
             self.notes.append(f"{what}: only the first {len(seen.items)} were looked at")
         return seen.gap is None
 
@@ -300,7 +302,7 @@ async def _smaller(case: Case) -> None:
     found = await _list(case, PODS, request.namespace, labelSelector=_selector(case))
     if case.effects.usable(f"pods in namespace {request.namespace}", found):
         going = min(len(found.items), before - after)
-        few = f"{going} of these would go" if going < len(found.items) else "would go"
+        few = f"are there, {going} of them would go" if going < len(found.items) else "would go"
         case.effects.affected += effects.counted(PODS, found.items, len(found.items), few)
         await _pods_go(case, found.items, going)
 

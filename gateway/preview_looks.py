@@ -91,7 +91,7 @@ class Looks:
 
     async def get(self, path: str, **query: str) -> Seen:
         """One object or list, by its path without a query."""
-        chosen = {key: value for key, value in query.items() if value}
+        chosen = {key: value for key, value in sorted(query.items()) if value}
         return await self.ask("GET", f"{path}?{urlencode(chosen, quote_via=quote)}" if chosen else path)
 
     async def ask(self, method: str, target: str, *, body: bytes = b"", content_type: str = "") -> Seen:

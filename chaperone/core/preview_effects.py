@@ -87,8 +87,8 @@ def budgets(found: Sequence[Obj], pods: Sequence[Obj], going: int, *, empty_sele
         allowed = number(budget, "status", "disruptionsAllowed") or 0
         if hit > allowed:
             lines.append(
-                f"poddisruptionbudgets {name(budget)}: would be broken: it allows {allowed} disruptions now, "
-                f"and {hit} of its pods would go"
+                f"poddisruptionbudgets {name(budget)}: would be broken: {hit} of its pods would go, "
+                f"and it allows {allowed} now"
             )
     return lines
 
@@ -125,7 +125,7 @@ def listed(kind: str, objects: Sequence[Obj], total: int) -> list[str]:
 
 
 def replicas(obj: Any) -> int | None:
-    """How many it wants; one where a workload does not say."""
+    """How many pods it wants, None where it does not say."""
     return number(obj, "spec", "replicas")
 
 
