@@ -27,6 +27,7 @@ from chaperone.kube.official import connect, load_configuration
 from chaperone.settings.controller import ControllerSettings
 from chaperone.settings.loading import SettingsError, load_file
 from controller.lifetimes import Agenda
+from controller.notifications import Notifier, TargetsError
 from controller.operator import Operator
 from controller.reconciliation import Reconciler
 
@@ -67,23 +68,27 @@ async def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) 
     try:
         ours = settings_of(memo)
         cluster = _connect(ours)
-    except (SettingsError, EndpointError, KeyError) as error:
+        notifier = Notifier(cluster, ours.notifications, time.time)
+    except (SettingsError, EndpointError, KeyError, TargetsError) as error:
         raise kopf.PermanentError(f"the controller cannot start: {error}") from error
     reconciler = Reconciler(cluster, ours, time.time)
     agenda = Agenda(ours.retention.approvals)
     memo["operator"] = Operator(reconciler, ours.resync, agenda, time.time)
-    memo["task"] = asyncio.get_running_loop().create_task(memo["operator"].run(), name="reconciliation")
+    loop = asyncio.get_running_loop()
+    memo["task"] = loop.create_task(memo["operator"].run(), name="reconciliation")
+    memo["notifier"] = notifier
+    memo["notices"] = loop.create_task(notifier.run(), name="notices")
 
 
 @kopf.on.cleanup()
 async def end(memo: kopf.Memo, **_: Any) -> None:
-    """Stop the periodic task; a pass that is running in its thread ends by itself, every act can be
-    repeated."""
-    task: asyncio.Task[None] | None = memo.get("task")
-    if task is not None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    """Stop the tasks; a pass that is running in its thread ends by itself, every act can be repeated."""
+    for name in ("task", "notices"):
+        task: asyncio.Task[None] | None = memo.get(name)
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 @kopf.on.login()
@@ -102,6 +107,7 @@ async def policy_event(memo: kopf.Memo, **_: Any) -> None:
 @kopf.on.event(GROUP, VERSION, "approvalrequests")
 async def approval_event(event: Mapping[str, Any], memo: kopf.Memo, **_: Any) -> None:
     _operator(memo).note_approval(event["type"], event["object"])
+    memo["notifier"].note(event["type"], event["object"])
 
 
 @kopf.on.probe(id="idle")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
@@ -85,6 +86,27 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationSettings:
+    """Who is told of approvals and grants, by chat, mail or webhook."""
+
+    targets: Annotated[
+        Path | None,
+        Setting("YAML file (a mounted Secret) that lists whom to tell; none: nobody", must_exist=True),
+    ] = None
+    console_url: Annotated[
+        str,
+        Setting("where the web console is, for links in notices; none: no link", pattern=r"https?://[!-~]+"),
+    ] = ""
+    max_age: Annotated[
+        float,
+        Seconds(
+            "what happened longer ago, or could not be delivered for this long, is no news any more",
+            at_least=60,
+        ),
+    ] = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
     """Everything the controller is told. Sections in the file carry the names of these fields in
     camelCase."""
@@ -115,6 +137,7 @@ class ControllerSettings:
     managed: ManagedSettings = field(default_factory=ManagedSettings)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
     def faults(self) -> Iterator[SettingFault]:
         """What only several settings together can show."""
