@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from hack.stack import objects, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.test_approvals import held
+from tests.e2e.holding import held
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -193,9 +194,13 @@ def test_creating_a_secret(agent: Kubectl, admin: Kubectl, place: str) -> None:
     assert admin.get("secret", "more", "-n", place) is None
 
 
-def test_what_the_api_server_would_refuse(agent: Kubectl, admin: Kubectl, place: str) -> None:
-    patch = json.dumps({"spec": {"selector": {"matchLabels": {"app": "other"}}}})
-    shown = preview_of(
-        agent, admin, place, "patch", "deployment", "web", "--type=merge", "-p", patch, "-n", place
-    )
-    assert any("would refuse it (422 Invalid)" in line for line in shown["warnings"])
+def test_what_the_api_server_would_refuse(agent: Kubectl, admin: Kubectl, place: str, tmp_path: Path) -> None:
+    other = deployment(place)
+    other["spec"]["selector"]["matchLabels"] = other["spec"]["template"]["metadata"]["labels"] = {
+        "app": "other"
+    }
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(other))
+    shown = preview_of(agent, admin, place, "replace", "-f", str(path))
+    refusal = next(line for line in shown["warnings"] if "would refuse it (422 Invalid)" in line)
+    assert refusal.endswith("field is immutable")
