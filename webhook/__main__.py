@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import shutil
 import ssl
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask
@@ -16,10 +21,11 @@ from chaperone.kube.errors import EndpointError
 from chaperone.kube.official import Cache, connect
 from chaperone.settings.loading import SettingsError, load_file
 from chaperone.settings.webhook import WebhookSettings
-from webhook.app import create_app
 from webhook.gathering import Gathering
 from webhook.server import Server
 from webhook.standing import OnChange, Standing
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main(arguments: list[str]) -> int:
@@ -40,13 +46,31 @@ def main(arguments: list[str]) -> int:
     except (SettingsError, EndpointError, OSError, ssl.SSLError) as error:
         sys.stderr.write(f"webhook cannot start: {error}\n")
         return 2
-    server.run()
+    with _shared_metrics(settings.workers):
+        server.run()
     return 0
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Where the metrics of several workers meet; prometheus_client looks for it when a worker first imports it."""
+    if workers == 1:
+        yield
+        return
+    folder, owner = tempfile.mkdtemp(prefix="chaperone-webhook-"), os.getpid()
+    os.environ[METRICS_FOLDER] = folder
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # a worker that ends comes by here too
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def build(settings: WebhookSettings) -> Flask:
     """The application with its policy cache running. Raises EndpointError when there are no usable
     credentials."""
+    from webhook.app import create_app
+
     ours = settings.kubernetes
     api = connect(
         str(ours.kubeconfig or ""), ours.context, strict_ca=not ours.relax_x509_strict, timeout=ours.timeout

@@ -14,6 +14,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from chaperone.kube.errors import KubeError
 from chaperone.settings.webhook import WebhookSettings
@@ -124,7 +125,11 @@ class Endpoints:
         return "ok\n", 200
 
     def metrics(self) -> Response:
-        return Response(generate_latest(self._registry), mimetype="text/plain; version=0.0.4")
+        registry = self._registry
+        if self._settings.workers > 1:  # whichever worker is asked answers for all
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
 
     # One method an endpoint: gather, then ask the pure function.
 

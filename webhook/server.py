@@ -1,5 +1,5 @@
-"""The Flask application under gunicorn's threads, with our own TLS context. One process: the work is
-small, the cache of policies is shared, and a thread answers while another waits for the API server."""
+"""The Flask application under gunicorn's threads, with our own TLS context. One process is the default: the work
+is small, and a thread answers while another waits for the API server. More processes use more cores."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": f"[{listen.address}]:{listen.port}"
             if ":" in listen.address
             else f"{listen.address}:{listen.port}",
-            "workers": 1,
+            "workers": settings.workers,
             "worker_class": "gthread",
             "threads": settings.threads,
             "keepalive": 75,

@@ -91,7 +91,17 @@ class WebhookSettings:
     body_bytes: Annotated[
         int, Setting("largest review that is read; it may hold the old and the new object", at_least=65_536)
     ] = 8_388_608
-    threads: Annotated[int, Setting("reviews answered at the same time", at_least=1, at_most=256)] = 16
+    workers: Annotated[
+        int,
+        Setting(
+            "processes that answer reviews, each on a core of its own and with its own copy of policies and roles",
+            at_least=1,
+            at_most=64,
+        ),
+    ] = 1
+    threads: Annotated[
+        int, Setting("reviews that one worker answers at the same time", at_least=1, at_most=256)
+    ] = 16
     drain: Annotated[
         float, Seconds("at shutdown, time for running reviews to end", at_least=0, at_most=60)
     ] = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -14,7 +15,7 @@ from flask import Flask
 
 from chaperone.settings.webhook import WebhookListenSettings, WebhookSettings
 from tests.webhook.test_tls import write_pair
-from webhook.__main__ import main
+from webhook.__main__ import METRICS_FOLDER, _shared_metrics, main
 from webhook.server import SILENCE, Server
 
 
@@ -86,3 +87,28 @@ def test_a_client_that_says_nothing_more_does_not_keep_its_thread(listen: Webhoo
     with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
         bound = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
     assert struct.unpack("ll", bound) == (SILENCE, 0)
+
+
+def test_workers_meet_in_a_folder_that_only_the_first_process_removes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(METRICS_FOLDER, raising=False)
+    with _shared_metrics(1):
+        assert METRICS_FOLDER not in os.environ
+    monkeypatch.setenv(METRICS_FOLDER, "")
+    with _shared_metrics(2):
+        folder = Path(os.environ[METRICS_FOLDER])
+        # As in a worker: the end of the block is reached in a process that did not begin it.
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert folder.is_dir()
+    monkeypatch.undo()
+    folder.rmdir()
+    with _shared_metrics(2):
+        folder = Path(os.environ[METRICS_FOLDER])
+    assert not folder.exists()
+    del os.environ[METRICS_FOLDER]
+
+
+def test_as_many_workers_as_asked_for(listen: WebhookListenSettings) -> None:
+    settings = WebhookSettings(listen=listen, workers=3)
+    assert Server(settings, lambda: Flask("never built here")).cfg.workers == 3
