@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 
 WIDTH = 118
-LABEL = 10
+LABEL = 11
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Voice:
 
 AGENT = Voice("agent", "36")
 APPROVER = Voice("approver", "35")
+SECOND = Voice("approver 2", "34")
 ADMIN = Voice("admin", "33")
 ATTACKER = Voice("attacker", "31")
 
