@@ -26,9 +26,9 @@ def check(
     for file, kind in reading.others:
         say(f"{shown(file)}: {visible(kind, 80)} is not an AgentPolicy: not looked at", "dim", error=True)
     for line in faults:
-        say(line, COLOURS["fault"])
+        say(visible(line), COLOURS["fault"])
     for line in warnings:
-        say(line, COLOURS["warning"])
+        say(visible(line), COLOURS["warning"])
     say(_sum(reading, len(faults), len(warnings)))
     return 1 if faults or (strict and warnings) or not reading.policies else 0
 

@@ -35,7 +35,7 @@ def run_tests(
     show_table(("RESULT", "SENTENCE", "VERDICT", "POLICY", "RULE", "RISK"), [_row(item) for item in results])
     failed = [result for result in results if result.misses]
     for line in (*broken, *(line for result in failed for line in _story(result))):
-        say(line, COLOURS["fault"])
+        say(visible(line), COLOURS["fault"])
     if junit:
         _write(Path(junit), results)
     say(f"{len(results) - len(failed)} of {len(results)} hold")

@@ -15,6 +15,7 @@ from rich.text import Text
 from chaperone.cli import approval_words as words
 from chaperone.cli.cluster import ClusterFlags
 from chaperone.cli.screen import console, live_table, say
+from chaperone.core.legible import visible
 from chaperone.kube.errors import RefusedError, UnreachableError
 from chaperone.kube.official import APPROVAL_REQUESTS, Source
 
@@ -72,14 +73,22 @@ def watch(*, cluster: ClusterFlags) -> None:
         return
 
 
+_LEFT_OUT = frozenset({"PHASE", "AGE"})
+"""Of the columns, on a terminal: all of it is pending, and when it expires matters more than its age."""
+
+
+def _shown(cells: Sequence[str]) -> list[str]:
+    return [cell for cell, column in zip(cells, words.COLUMNS, strict=True) if column not in _LEFT_OUT]
+
+
 def _live(api: Source) -> None:
     pending = Pending()
 
     def draw() -> RenderableType:
-        rows = pending.rows(time.time())
+        rows = [_shown(row) for row in pending.rows(time.time())]
         if pending.trouble:
-            return Text(pending.trouble, style="red")
-        return live_table(words.COLUMNS, rows) if rows else Text("nothing is pending", style="dim")
+            return Text(visible(pending.trouble), style="red")
+        return live_table(_shown(words.COLUMNS), rows) if rows else Text("nothing is pending", style="dim")
 
     with Live(get_renderable=draw, console=console(), refresh_per_second=1, redirect_stderr=False):
         for _ in follow(api, pending):

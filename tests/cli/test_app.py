@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,6 +145,50 @@ def test_ctrl_c_ends_a_watch_cleanly(cluster: FakeCluster) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
+def test_colours_are_for_terminals_that_want_them(
+    cluster: FakeCluster, no_colour: str, coloured: bool
+) -> None:
+    cluster.approvals = {name: approval(name) for name in ("a-long-name-that-is-never-cut-or-folded",)}
+    shown = on_terminal("list", "--kubeconfig", str(cluster.kubeconfig), NO_COLOR=no_colour)
+    assert ("\x1b[33mPending" in shown) is coloured
+    assert "a-long-name-that-is-never-cut-or-folded   " in shown
+
+
+def test_on_a_terminal_watch_is_a_table_and_leaves_the_cursor_as_it_was(cluster: FakeCluster) -> None:
+    cluster.approvals = {"delete-dev-1": approval()}
+    shown = on_terminal("watch", "--kubeconfig", str(cluster.kubeconfig), until="delete-dev-1")
+    assert shown.rstrip().endswith("\x1b[?25h")
+    assert "Traceback" not in shown
+
+
+def on_terminal(*arguments: str, until: str = "", **environment: str) -> str:
+    """All that a command writes to a terminal; with `until`, Ctrl-C is pressed once that has appeared."""
+    main, other = os.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    kept = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm"}
+    wanted = {key: value for key, value in environment.items() if value}
+    with subprocess.Popen(
+        [sys.executable, "-m", "chaperone.cli", *arguments],
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        env={**kept, **wanted},
+        start_new_session=True,
+    ) as process:
+        os.close(other)
+        shown = ""
+        with suppress(OSError):  # what reading from a terminal ends with when nobody holds its other side
+            while piece := os.read(main, 65536):
+                shown += piece.decode()
+                if until and until in shown:
+                    until = ""
+                    process.send_signal(signal.SIGINT)
+        os.close(main)
+    assert process.returncode == 0, shown
+    return shown
 
 
 def test_a_reader_that_goes_away_is_no_crash(cluster: FakeCluster) -> None:

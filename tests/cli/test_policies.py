@@ -113,6 +113,23 @@ def test_two_policies_of_one_name_are_a_fault(shell: Shell, tmp_path: Path) -> N
     assert '"p" is the name of an earlier policy' in done.out
 
 
+@pytest.mark.parametrize("where", ["name", "rule", "field", "kind"])
+def test_a_file_cannot_write_on_the_terminal(shell: Shell, tmp_path: Path, where: str) -> None:
+    """Files come with pull requests, and their words into the logs of CI."""
+    hostile = "x\x1b[2J\u202ey"
+    obj = policy_object(hostile if where == "name" else "p")
+    if where == "rule":
+        obj["spec"]["rules"] = [rule("Deny", name=hostile, expression=f"'{hostile}' ==")]
+    if where == "field":
+        obj["spec"][hostile] = {hostile: 1}
+    if where == "kind":
+        obj["kind"] = hostile
+    path = write(tmp_path, "p.yaml", obj, obj)
+    for command in (("check", path), ("explain", path, "--as-user", "u", "get", "pods", "p")):
+        done = shell("policy", *command)
+        assert "\u202e" not in done.out + done.err
+
+
 def test_strict_counts_warnings(shell: Shell, tmp_path: Path) -> None:
     lenient = policy_object(defaults={"critical": "Allow"})
     path = write(tmp_path, "lenient.yaml", lenient)
