@@ -16,6 +16,7 @@ import orjson
 from chaperone.core.body import Undecodable, decode
 from chaperone.core.gate import Needs
 from chaperone.core.request import Payload, Request, Unreadable, parse
+from gateway.dry_runs import heeds_dry_run
 from gateway.http.forwarding import own_request
 from gateway.http.pool import Pool
 from gateway.http.upstream import UpstreamConnection, UpstreamError
@@ -167,6 +168,8 @@ async def live_object(request: Request, eyes: Gather) -> tuple[Mapping[str, Any]
 
 
 async def _with_result(request: Request, payload: Payload, eyes: Gather) -> Payload:
+    if not await heeds_dry_run(request, lambda path: _discovered(path, eyes)):
+        return replace(payload, object=None, undetermined=payload.undetermined | {"object"})
     target = request.target if request.parameter("dryRun") else _dry(request)
     answer = await eyes.fetch(
         request.method, target, body=request.body, content_type=request.content_type or "application/json"
@@ -176,6 +179,11 @@ async def _with_result(request: Request, payload: Payload, eyes: Gather) -> Payl
     if 400 <= answer.code < 500 and NO_DRY_RUN not in answer.body.decode("utf-8", "replace"):
         raise DryRunRefusedError(answer)
     return replace(payload, object=None, undetermined=payload.undetermined | {"object"})
+
+
+async def _discovered(path: str, eyes: Gather) -> Mapping[str, Any] | None:
+    answer = await eyes.fetch("GET", path)
+    return read_object(answer.body) if answer.code == 200 else None
 
 
 def read_object(body: bytes) -> Mapping[str, Any] | None:

@@ -1,11 +1,11 @@
 """The dry run of a held request: the same request, sent so that the API server surely changes nothing.
 
-Whatever is not known to be dry is not sent: servers behind the API server (aggregated ones) may not know `dryRun` and
-would execute it.
+Whatever is not known to be dry is not sent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,33 +14,9 @@ import orjson
 
 from chaperone.core.body import Decoded, decode
 from chaperone.core.request import Payload, Request, Unreadable, parse
+from gateway.dry_runs import heeds_dry_run
 from gateway.preview_looks import Looks, Seen
 
-_BUILT_IN = frozenset(
-    {"", "apps", "autoscaling", "batch", "extensions", "policy"}
-    | {
-        f"{group}.k8s.io"
-        for group in (
-            "admissionregistration",
-            "apiextensions",
-            "apiregistration",
-            "certificates",
-            "coordination",
-            "discovery",
-            "events",
-            "flowcontrol.apiserver",
-            "internal.apiserver",
-            "networking",
-            "node",
-            "rbac.authorization",
-            "resource",
-            "scheduling",
-            "storage",
-            "storagemigration",
-        )
-    }
-)
-"""Groups that the API server itself serves."""
 _DELETES = ("delete", "deletecollection")
 _WRITES = ("create", "update", "patch", *_DELETES)
 
@@ -79,21 +55,10 @@ async def run(request: Request, looks: Looks) -> Seen | str:
     dry = dry_run_of(request)
     if isinstance(dry, str):
         return dry
-    if request.group not in _BUILT_IN and not await _is_stored(request, looks):
+    if not await heeds_dry_run(request, lambda path: _discovered(path, looks)):
         return "no dry run was made: the API that serves it is not known to heed one"
     return await looks.ask(dry.method, dry.target, body=dry.body, content_type=dry.content_type)
 
 
-async def _is_stored(request: Request, looks: Looks) -> bool:
-    """Whether the resource is kept by Kubernetes' own storage layer, which heeds dry runs: only that one publishes
-    the hash of its storage version in the discovery document."""
-    if request.subresource not in ("", "status", "scale"):
-        return False
-    found = await looks.get(f"/apis/{request.group}/{request.version}")
-    resources = (found.obj or {}).get("resources")
-    return any(
-        isinstance(entry, dict)
-        and entry.get("name") == request.resource
-        and bool(entry.get("storageVersionHash"))
-        for entry in (resources if isinstance(resources, list) else [])
-    )
+async def _discovered(path: str, looks: Looks) -> Mapping[str, Any] | None:
+    return (await looks.get(path)).obj
