@@ -181,6 +181,7 @@ def explained(shell: Shell, *arguments: str, user: str = "u", groups: str = "ai-
             "defaults",
         ),
         (("deletecollection", "ns"), "DELETE /api/v1/namespaces", "Deny", "platform-is-read-only"),
+        (("watch", "ns", "kube-system"), "GET /api/v1/namespaces", "Allow", "defaults"),
         (("--path", "/version"), "GET /version", "Allow", "defaults"),
         (
             ("--method", "delete", "--path", "/api/v1/namespaces/prod?gracePeriodSeconds=0"),
@@ -256,6 +257,19 @@ def test_claims_runs_and_old_objects_reach_the_rules(shell: Shell, tmp_path: Pat
     junior = json.loads(shell(*words, "--claim", 'team={"level": 1.0}', *update).out)
     assert (senior["verdict"], senior["rule"]) == ("Deny", "team")
     assert (junior["verdict"], junior["rule"]) == ("Allow", "shrink")
+
+
+def test_a_claim_that_is_no_json_is_text(shell: Shell, tmp_path: Path) -> None:
+    path = write(tmp_path, "p.yaml", policy_object("p", [rule("Deny", expression="claims.team == 'web-1'")]))
+    words = ("policy", "explain", path, "--as-user", "u", "--claim", "team=web-1", "get", "pods", "p")
+    assert "verdict  Deny" in shell(*words).out
+
+
+def test_two_policies_of_one_name_explain_nothing(shell: Shell, tmp_path: Path) -> None:
+    path = write(tmp_path, "p.yaml", policy_object("p"), policy_object("p"))
+    done = shell("policy", "explain", path, "--as-user", "u", "get", "pods", "p")
+    assert done.code == 1
+    assert '"p" is the name of an earlier policy' in done.err
 
 
 def test_a_policy_with_faults_denies_and_says_which(shell: Shell, tmp_path: Path) -> None:
@@ -358,6 +372,11 @@ def test_no_risk_is_an_expectation_too(shell: Shell, tmp_path: Path) -> None:
             "cases[0].expect.rul is not a field here",
         ),
         ({"cases": [case(request={"verb": "get", "resource": "pods"})]}, "needs the NAME of an object"),
+        (
+            {"cases": [case(request={"verb": "remove", "resource": "pods"})]},
+            '"remove" is not a verb; known are get',
+        ),
+        ({"cases": [case(request={"path": "/x", "object": "policy2.yaml"})]}, "policy2.yaml holds 2 objects"),
         ({"cases": [case(request={"path": "//"})]}, "is refused by the gateway"),
         ({"cases": [case(request={"path": "/x", "object": "nowhere.yaml"})]}, "nowhere.yaml cannot be read"),
         ({"cases": [{**case(), "sentence": None}]}, "cases[0].sentence is required"),
@@ -369,6 +388,7 @@ def test_no_risk_is_an_expectation_too(shell: Shell, tmp_path: Path) -> None:
 def test_a_test_file_with_faults_tests_nothing(
     shell: Shell, tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
+    write(tmp_path, "policy2.yaml", policy_object("a"), policy_object("b"))
     folder = fixture(tmp_path, **{"cases": [case()], **change})
     done = run_tests(shell, folder)
     assert (done.code, done.out) == (2, "")
