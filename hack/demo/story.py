@@ -22,6 +22,7 @@ from hack.demo.stage import (
     output,
     pending,
     pending_access,
+    phase,
     replicas,
     row,
     seen_by_the_server,
