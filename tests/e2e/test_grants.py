@@ -15,7 +15,7 @@ from chaperone.core.access import build_access_request
 from hack.stack import objects, people, programs, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.test_approvals import decide, held
+from tests.e2e.holding import decide, held
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster

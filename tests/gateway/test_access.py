@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from chaperone.core import gate
 from chaperone.core.access import Rights, agents_spec, build_access_request, read_rights
@@ -16,6 +17,7 @@ from chaperone.core.policy import Policy, PolicySet, compile_policy, policy_set
 from chaperone.core.request import Request, parse
 from chaperone.kube.approvals import APPROVALS, ApprovalStore
 from chaperone.kube.mirror import MirrorTerms
+from gateway import access as desk_module
 from gateway.access import MOST_OPEN, AccessDesk, GrantWatch, asks_for_access, living_scope
 from gateway.limits import RunLimits
 from gateway.refusal import RefusalError
@@ -312,3 +314,46 @@ def test_open_streams_of_the_identity_end_with_the_grant(last: Any) -> None:
         assert "granted for a time has ended" in json.dumps(stage.audit.records)
 
     play(scene, upstream=Upstream(echo), run_limits=limits)
+
+
+# What goes wrong on the way
+
+
+def test_somebody_files_the_same_at_the_same_time() -> None:
+    async def scene() -> None:
+        async with office() as here:
+            draft = here.draft(asked())
+            assert draft is not None
+            first, second = await asyncio.gather(here.desk.file(draft), here.desk.file(draft))
+            assert sorted((first.code, second.code)) == [200, 201]
+            assert first.status["metadata"]["name"] == second.status["metadata"]["name"]
+
+    asyncio.run(scene())
+
+
+def test_the_count_is_only_for_show(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with office() as here:
+
+            def refuse(method: str, path: str) -> None:
+                if method == "PATCH":
+                    raise web.HTTPForbidden
+
+            here.api.before_write = refuse
+            assert (await here.file()).code == 201
+            assert "could not be shown" in caplog.text
+
+    asyncio.run(scene())
+
+
+def test_too_many_ended_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "MOST_ATTEMPTS", 1)
+
+    async def scene() -> None:
+        async with office() as here:
+            first = (await here.file()).status["metadata"]["name"]
+            here.end(first)
+            await here.mirrored(lambda objects: _phase(objects.get(first)) == "Denied")
+            assert (await here.file()).code == 429
+
+    asyncio.run(scene())

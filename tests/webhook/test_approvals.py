@@ -9,6 +9,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from chaperone.core.access import build_access_request
 from tests.webhook.fakes import NOW, World, policy_object
 from tests.webhook.reviews import CODER, CONTROLLER, GATEWAY, ask, review
 
@@ -327,3 +328,129 @@ def test_an_expired_request_is_not_decided_any_more(world: World) -> None:
     late["spec"]["expiresAt"] = "1970-01-01T00:00:01Z"
     assert NOW > 1
     assert not Server(world, late).decide()
+
+
+# A person asks for access
+
+
+class Asking:
+    """What an API server does with the creation of an ApprovalRequest: mutate, validate, store or refuse."""
+
+    def __init__(self, *places: str) -> None:
+        self.world = World(policy_object())
+        self.world.cluster.may_request = {("bob", "coders", place) for place in places}
+        self.message = ""
+
+    def create(
+        self, new: dict[str, Any], user: str = "bob", *, stamping: bool = True, **terms: Any
+    ) -> dict[str, Any] | None:
+        """As stored, None when it was refused."""
+        new = copy.deepcopy(new)
+        if stamping:
+            answer = self._ask("/mutate-approval", new, user, terms)
+            if not answer["allowed"]:
+                return None
+            new = jsonpatch.apply_patch(new, answer.get("patch", []))
+        return new if self._ask("/validate-approval", new, user, terms)["allowed"] else None
+
+    def _ask(self, path: str, new: dict[str, Any], user: str, terms: dict[str, Any]) -> dict[str, Any]:
+        body = review("approvalrequests", "CREATE", user=user, obj=new, **terms)
+        answer = ask(self.world.client, path, body)
+        self.message = "" if answer["allowed"] else answer["status"]["message"]
+        return answer
+
+
+def access(**changes: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": "edit", "namespaces": ["dev"], "lasting": "30m", "policy": "coders"}
+    obj = build_access_request(**{**fields, **changes})
+    return {**obj, "metadata": {"name": "one", "uid": "uid-1"}}
+
+
+def test_a_person_asks_for_access_in_their_own_name() -> None:
+    asking = Asking("dev")
+    stored_as = asking.create(access())
+    assert stored_as is not None
+    assert stored_as["spec"]["requester"]["username"] == "bob"
+    assert stored_as["spec"]["access"]["identity"] == "bob"
+    assert stored_as["spec"]["policy"]["generation"] == 1
+
+
+def test_the_right_to_ask_is_asked_of_rbac_in_every_namespace() -> None:
+    asking = Asking("dev")
+    assert asking.create(access(namespaces=["dev", "test"])) is None
+    assert "verb request on accessrequests.chaperone.dev 'coders' in namespace 'test'" in asking.message
+    assert Asking("dev", "test").create(access(namespaces=["dev", "test"]))
+    assert Asking("").create(access(namespaces=["dev", "test"]))
+    assert Asking().create(access()) is None
+
+
+def test_without_the_stamp_nothing_is_stored() -> None:
+    asking = Asking("dev")
+    assert asking.create(access(), stamping=False) is None
+    stamped = asking.create(access())
+    assert stamped is not None
+    stamped["spec"]["access"]["identity"] = "alice"
+    assert asking.create(stamped, stamping=False) is None
+    assert "as it was stamped" in asking.message
+
+
+def test_who_may_not_ask() -> None:
+    asking = Asking("dev")
+    asking.world.cluster.may_request.add((CODER, "coders", "dev"))
+    assert asking.create(access(), CODER) is None
+    assert "through the gateway" in asking.message
+    assert asking.create(access(role="cluster-admin")) is None
+    assert "never granted" in asking.message
+    assert asking.create(access(), CONTROLLER) is None
+    assert "gateway alone" in asking.message
+
+
+def test_an_identity_that_a_broken_policy_hands_out_does_not_ask_either() -> None:
+    asking = Asking("dev")
+    both = {"serviceAccount": {"namespace": "agents", "name": "breaker"}, "user": "breaker"}
+    asking.world.list_policies(policy_object(), policy_object("broken", identity=both))
+    breaker = "system:serviceaccount:agents:breaker"
+    asking.world.cluster.may_request.add((breaker, "coders", "dev"))
+    assert asking.create(access(), breaker) is None
+    assert "through the gateway" in asking.message
+
+
+def test_people_make_no_other_request() -> None:
+    asking = Asking("dev")
+    assert asking.create(stored()) is None
+    assert "gateway alone" in asking.message
+    assert asking.create(stored(), GATEWAY) is not None
+
+
+def test_nobody_asks_while_policies_are_not_known() -> None:
+    asking = Asking("dev")
+    stamped = asking.create(access())
+    assert stamped is not None
+    asking.world.age_policies(1_000)
+    assert asking.create(access()) is None
+    assert "not been confirmed" in asking.message
+    assert asking.create(stamped, stamping=False) is None
+
+
+def test_every_namespace_of_a_grant_needs_an_approver_of_its_own() -> None:
+    asking = Asking("dev", "test")
+    obj = asking.create(access(namespaces=["dev", "test"]))
+    assert obj is not None
+    world = asking.world
+    server = Server(world, {**obj, "status": {"phase": "Pending"}})
+    world.cluster.may_approve = {("alice", "coders", "dev")}
+    assert not server.decide()
+    assert "namespace 'test'" in server.message
+    assert not server.decide(user="bob")
+    assert "own requester" in server.message
+    world.cluster.may_approve.add(("alice", "coders", "test"))
+    assert server.decide()
+    assert server.obj["status"]["phase"] == "Approved"
+
+
+def test_only_the_controller_says_what_people_were_told() -> None:
+    for user, allowed in (("alice", False), (GATEWAY, False), (CONTROLLER, True)):
+        server = Server(World(policy_object()), stored())
+        new = copy.deepcopy(server.obj)
+        new["metadata"]["annotations"] = {"chaperone.dev/notified": "pending"}
+        assert server.write(new, user, subresource="") is allowed
