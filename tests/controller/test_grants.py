@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from chaperone.core.access import Rights, agents_spec, read_rights
+from chaperone.core.access import Rights, agents_spec, build_access_request, read_rights
 from chaperone.core.approval import Phase, read
 from chaperone.core.guard import Writer, check_update
 from chaperone.core.identity import Caller
@@ -429,3 +431,12 @@ def _crash(now: bool) -> str:
     if now:
         raise KeyboardInterrupt
     return ""
+
+
+def test_the_example_in_the_docs_asks_for_what_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "grants.md").read_text()
+    obj = yaml.safe_load(page.split("```yaml\n")[1].partition("```")[0])
+    asked = build_access_request(
+        role="edit", namespaces=["dev"], lasting="30m", policy="coding-agents", reason="the release is broken"
+    )
+    assert obj == asked

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from chaperone.core.guard import Writer, check_update
-from chaperone.core.notice import NOTIFIED
+from chaperone.core.notice import NOTIFIED, Event
 from chaperone.kube.official import APPROVAL_REQUESTS, Obj
 from chaperone.settings.controller import NotificationSettings
 from controller.notification_targets import TargetFile, TargetsError, read_targets
@@ -391,3 +391,16 @@ def test_the_guard_lets_the_controller_write_it_down_and_nobody_else() -> None:
     after["metadata"]["annotations"] = {NOTIFIED: "pending"}
     assert check_update(before, after, Writer.CONTROLLER, "c", NOW, subresource="") == ""
     assert check_update(before, after, Writer.PERSON, "alice", NOW, subresource="")
+
+
+def test_the_example_in_the_docs_can_be_used() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+    targets, settings = (block.partition("```")[0] for block in page.split("```yaml\n")[1:])
+    assert [target.name for target in read_targets(targets.encode(), "docs")] == [
+        "oncall",
+        "audit-mail",
+        "pager",
+    ]
+    assert set(yaml.safe_load(settings)["notifications"]) == {"targets", "consoleUrl"}
+    for event in Event:
+        assert f"`{event.value}`" in page
