@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from chaperone.core.identity import EXTRA_KEYS
+from chaperone.core.identity import EXTRA_KEYS, Identity
 from chaperone.kube.errors import RefusedError
 from chaperone.kube.official import (
     AGENT_POLICIES,
@@ -22,8 +22,12 @@ from chaperone.kube.official import (
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
+    SECRETS,
 )
-from chaperone.kube.rbac import CONTROLLER, GATEWAY, IMPERSONATOR
+from chaperone.kube.rbac import CONTROLLER, GATEWAY, IMPERSONATOR, rbac_manifests
+from chaperone.settings.controller import CertificateSettings
+from controller.certificate_keeping import CONFIGURATIONS, CertificateKeeper
+from controller.certificates import Pair
 from hack.cluster.certificates import issue, new_authority
 from tests.webhook.real import CODER, HOME, POLICY, Real, request_object, until
 
@@ -411,6 +415,66 @@ def test_a_renewed_certificate_is_served_without_a_restart(real: Real) -> None:
         "the new certificate is trusted",
         lambda: real.decide("renewed", "alice", "Approved", "oncall").returncode == 0,
     )
+
+
+def test_the_controller_changes_the_certificate_with_its_rights_alone(real: Real) -> None:
+    """Every step in front of a webhook that is in use: the API server trusts it before and after each of them."""
+    real.apply(*rbac_manifests(HOME, [Identity(CODER)], certificate_secret="chaperone-webhook-tls"))
+    clock = [time.time()]
+    keeper = keeper_for(real, clock, service="an-earlier-name")
+    until("the right to keep the certificate is known", lambda: _kept(keeper))
+    mount(real)
+    until("the first certificate is trusted", lambda: approves(real, "certificate-1"))
+    served = (real.folder / "tls.crt").read_bytes()
+    keeper = keeper_for(real, clock, service="chaperone-webhook")
+    for number in range(2, 6):
+        keeper.keep()
+        assert approves(real, f"certificate-{number}-before")
+        mount(real)
+        assert approves(real, f"certificate-{number}")
+        clock[0] += 901
+    assert (real.folder / "tls.crt").read_bytes() != served
+    bundle = real.api.get(CONFIGURATIONS[0])["webhooks"][0]["clientConfig"]["caBundle"]
+    assert base64.b64decode(bundle).count(b"BEGIN CERTIFICATE") == 1
+
+
+def keeper_for(real: Real, clock: list[float], *, service: str) -> CertificateKeeper:
+    settings = CertificateSettings(manage=True, service=service)
+    return CertificateKeeper(
+        real.as_account(HOME, CONTROLLER), settings, HOME, lambda: clock[0], on_this_machine
+    )
+
+
+def on_this_machine(names: tuple[str, ...], _now: float, _lifetime: float) -> Pair:
+    """Here the webhook is reached by its address."""
+    authority = new_authority(f"webhook-test-{time.time_ns()}")
+    pair = issue(authority, "webhook", hosts=(*names, "127.0.0.1"))
+    return Pair(pair.certificate, pair.key, authority.pair.certificate)
+
+
+def _kept(keeper: CertificateKeeper) -> bool:
+    try:
+        keeper.keep()
+    except RefusedError:
+        return False
+    return True
+
+
+def mount(real: Real) -> None:
+    """What a kubelet does with the Secret, a little later."""
+    data = real.api.get(SECRETS.path("chaperone-webhook-tls", namespace=HOME))["data"]
+    later = (real.folder / "tls.crt").stat().st_mtime + 10
+    for key in ("tls.key", "tls.crt"):
+        path = real.folder / key
+        path.write_bytes(base64.b64decode(data[key]))
+        os.utime(path, (later, later))
+
+
+def approves(real: Real, name: str) -> bool:
+    """Both webhooks of approvals answer, over connections of their own or old ones."""
+    if real.kubectl("get", "apreq", name).returncode:
+        real.hold(name)
+    return real.decide(name, "alice", "Approved", "oncall").returncode == 0
 
 
 def replace_bundle(real: Real, item: dict[str, Any], bundle: bytes) -> None:
