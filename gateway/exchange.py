@@ -35,6 +35,7 @@ from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Spend
 from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
+from gateway.withdrawal import is_withdrawal, may_withdraw, withdrawal_verdict
 
 if TYPE_CHECKING:
     from gateway.data_path import DataPath
@@ -149,6 +150,8 @@ class Exchange:
             )
         if asks_for_access(request):
             await self._file_access(request, standing)
+        if may_withdraw(request):
+            await self._withdraw(request, standing)
         verdict = None if self._head.upgrade else standing.verdicts.get((request.method, request.target))
         if verdict is None:
             request = self.request = await self._gather(request, standing)
@@ -178,6 +181,21 @@ class Exchange:
         await self._record_durably(request)
         answer = await desk.file(draft)
         raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=draft.verdict.reason)
+
+    async def _withdraw(self, request: Request, standing: Standing) -> None:
+        """An agent takes back its own request. Returns when there is nobody to ask, or no body; then it is denied."""
+        desk = self._path.services.withdrawals
+        if desk is None or self._connection is None or not self._head.has_body:
+            return
+        body = await self._connection.body()
+        await must_wait()
+        if not is_withdrawal(request, body):
+            verdict = self._judge(request, standing)
+            raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
+        self.verdict = verdict = withdrawal_verdict(standing.governed)
+        await self._record_durably(request)
+        answer = await desk.withdraw(request, standing.caller)
+        raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=verdict.reason)
 
     async def _authenticate(self) -> Caller:
         head, authenticator = self._head, self._path.services.authenticator

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaperone.core import status
-from chaperone.core.approval import Approval, Wait, Waiting, tally
+from chaperone.core.approval import Approval, Phase, Wait, Waiting, tally
 from chaperone.core.legible import visible
 from chaperone.core.policy import ApprovalTerms
 from chaperone.core.request import Request
@@ -59,6 +59,13 @@ def refused(request: Request, approval: Approval, wait: Wait) -> Answer:
             return _answer(
                 status.approval_changed(request, name=name, reason=wait.reason, changed=wait.changed)
             )
+
+
+def ended(request: Request, approval: Approval) -> Answer:
+    """403: it was cancelled, ran out or failed while the client waited for it."""
+    words = {Phase.CANCELLED: "was cancelled", Phase.FAILED: "was spent on the same request, which failed"}
+    became = words.get(approval.phase, "ran out before it was used")
+    return _answer(status.approval_ended(request, name=approval.name, became=became))
 
 
 def untargeted(request: Request, why: Untargeted) -> Answer:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from chaperone.core import approval as approvals
 from chaperone.core import gate
 from chaperone.core.approval import Approval, Target, Usable, Wait, Waiting
 from chaperone.core.digest import approval_name, body_sha256, request_digest
 from chaperone.core.identity import Caller
-from chaperone.core.policy import Policy, PolicySet
+from chaperone.core.policy import Policy
 from chaperone.core.request import Request
 from chaperone.core.verdict import Action, Verdict
 from chaperone.kube.approvals import ApprovalStore
@@ -29,6 +28,7 @@ from gateway import hold_answers, targets
 from gateway.asking import PLAIN, Asking, falls_back, patience
 from gateway.claims import Claims
 from gateway.credential import CredentialUnavailable
+from gateway.held import Held, HoldMetrics, HoldTerms, Preview
 from gateway.http.upstream import UpstreamError
 from gateway.preview import preview
 from gateway.services import Answer, Gather, Snapshot, Spend
@@ -40,46 +40,6 @@ MOST_ATTEMPTS = 1000
 LOOK_EVERY = 2.0
 """Seconds between two looks at what is waited for: in the mirror, or in the API while that is not to be trusted."""
 MOST_ROUNDS = 20
-
-
-class Preview(Protocol):
-    async def __call__(
-        self, request: Request, verdict: Verdict, gather: Gather, /, *, clock: Callable[[], float]
-    ) -> Mapping[str, Any]: ...
-
-
-class HoldMetrics(Protocol):
-    def held(self, count: int) -> None: ...
-    def hold(self, outcome: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldTerms:
-    """cluster: the name of this cluster in every digest. step, connect_step: longest single wait in seconds, the latter
-    for what its client does not send again. waiting: requests that may wait in this worker."""
-
-    cluster: str
-    step: float = 20.0
-    connect_step: float = 50.0
-    waiting: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One request that waits, with all that its approval is bound to. step_end: of the clock, when its client is
-    answered; final: and not asked to come again. reason: the requester's own words."""
-
-    request: Request
-    caller: Caller
-    verdict: Verdict
-    policy: Policy
-    gather: Gather
-    target: Target
-    digest: str
-    policies: PolicySet
-    step_end: float
-    final: bool
-    reason: str = ""
 
 
 class HoldLoop:
@@ -199,15 +159,19 @@ class HoldLoop:
         """Until somebody has decided, this step is over, or the whole time is."""
         for _ in range(MOST_ROUNDS):
             name, approval = await self._find(held)
+            waited = False
             with self._store.changes(name) as changed, self._wakes(changed):
                 changed.set()  # it may have changed before we began to listen: the first wait looks once more
                 while approval is not None:
                     wait = self._question(held, approval)
                     if wait.answer is Waiting.NEW_ATTEMPT:
+                        if waited:
+                            return self._ended(held, approval)
                         break
                     answer = await self._act(held, approval, wait, changed)
                     if answer is not None:
                         return answer
+                    waited = True
                     # Whatever ends it rests on the API itself, which the mirror may still be behind.
                     waits = wait.answer is Waiting.WAIT and self._left(held, approval) > 0
                     approval = await (self._look(name) if waits else self._read(name))
@@ -221,6 +185,11 @@ class HoldLoop:
         if wait.answer is Waiting.WAIT:
             return await self._wait_a_while(held, approval, changed)
         return await self._refuse(held, approval.name)
+
+    def _ended(self, held: Held, approval: Approval) -> Answer:
+        """While it was waited for: its client is told, and nobody is asked again unless the client comes again."""
+        self._metrics.hold("ended")
+        return hold_answers.ended(held.request, approval)
 
     async def _refuse(self, held: Held, name: str) -> Answer | None:
         approval = await self._read(name)
@@ -238,16 +207,26 @@ class HoldLoop:
         """The approval that this request waits for, filed when there is none. Raises KubeError, ValueError."""
         for attempt in range(1, MOST_ATTEMPTS + 1):
             name = approval_name(held.digest, attempt)
-            approval = await self._look(name) or await self._file(held, name)
-            if approval is None or self._question(held, approval).answer is not Waiting.NEW_ATTEMPT:
+            seen = self._seen(name)
+            if seen is not None and self._is_over(held, seen):
+                continue
+            approval = await self._read(name) or await self._file(held, name)
+            if approval is None or not self._is_over(held, approval):
                 return name, approval
         raise ValueError(f"more than {MOST_ATTEMPTS} approvals of one request are kept; delete old ones")
 
-    async def _look(self, name: str) -> Approval | None:
-        """As mirrored, where the mirror is to be trusted and knows it; otherwise as the API has it."""
+    def _is_over(self, held: Held, approval: Approval) -> bool:
+        return self._question(held, approval).answer is Waiting.NEW_ATTEMPT
+
+    def _seen(self, name: str) -> Approval | None:
+        """As mirrored, where the mirror is to be trusted and knows it."""
         mirror = self._store.mirror
         obj: Any = self._store.seen(name) if mirror.ready and not mirror.failure else None
-        return approvals.read(obj) if obj is not None else await self._read(name)
+        return approvals.read(obj) if obj is not None else None
+
+    async def _look(self, name: str) -> Approval | None:
+        """As mirrored, or else as the API has it."""
+        return self._seen(name) or await self._read(name)
 
     async def _read(self, name: str) -> Approval | None:
         obj = await self._store.get(name)

@@ -122,6 +122,14 @@ class AccessDesk(Protocol):
         ...
 
 
+class Withdraw(Protocol):
+    """Takes back what an agent has asked for."""
+
+    async def withdraw(self, request: Request, caller: Caller) -> Answer:
+        """The cancelled request, or why it is not. Raises nothing."""
+        ...
+
+
 class Audit(Protocol):
     def write(self, record: Mapping[str, Any]) -> None:
         """Enqueue a record; never blocks. Raises when the queue is full or the sink is down."""
@@ -220,5 +228,6 @@ class Services:
     credential: Credential
     limits: RunLimits = field(default_factory=RunLimits)
     access: AccessDesk | None = None
+    withdrawals: Withdraw | None = None
     choose_filter: ChooseFilter = no_filter
     open_tap: OpenTap = no_tap

@@ -35,12 +35,14 @@ from gateway.claims import Claims
 from gateway.credential import FileCredential, MintedCredential
 from gateway.endpoints import Endpoints
 from gateway.health import Checks, HealthServer, Readiness, health_app, missing
-from gateway.holds import HoldLoop, HoldTerms
+from gateway.held import HoldTerms
+from gateway.holds import HoldLoop
 from gateway.limits import RunLimits
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Services
 from gateway.snapshot import PolicySnapshot
+from gateway.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,7 @@ class Worker:
             credential=self.credential,
             limits=self.limits,
             access=AccessDesk(self.approvals, self.snapshot, wall=time.time),
+            withdrawals=Withdrawals(self.approvals),
         )
 
     def checks(self) -> Checks:

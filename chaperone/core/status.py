@@ -168,6 +168,12 @@ def approval_denied(
     )
 
 
+def approval_ended(request: Request, *, name: str, became: str) -> dict[str, Any]:
+    """403: it ended while the client waited for it. became: what has become of it, as "was cancelled"."""
+    advice = "If the command is still right, run it again to ask for a new approval."
+    return _ended(403, request, Cause("ApprovalEnded", became, name), advice)
+
+
 def approval_executing(request: Request, *, name: str) -> dict[str, Any]:
     """409: another request spends it at this moment."""
     advice = "Look at the result instead of sending it again."

@@ -202,6 +202,7 @@ class TestHeld:
         (answers.approval_denied(DELETE, name="apr-1"), 403, "ApprovalDenied", ["apr-1 was denied. Do not try"]),
         (answers.approval_denied(DELETE, name="apr-1", by="ann", said="no\x1b", again_at="T"), 403, "ApprovalDenied",
          ["was denied by ann: no\\x1b.", "After T"]),
+        (answers.approval_ended(DELETE, name="apr-1", became="was cancelled"), 403, "ApprovalEnded", ["apr-1 was cancelled", "run it again"]),
         (answers.approval_executing(DELETE, name="apr-1"), 409, "ApprovalExecuting", ["is being executed"]),
         (answers.approval_unknown(DELETE, name="apr-1"), 403, "ApprovalUnknown", ["nothing is repeated"]),
         (answers.approval_changed(DELETE, name="apr-1", reason="the object is gone", changed=["target"]), 403, "ApprovalChanged",

@@ -16,7 +16,8 @@ from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.endpoint import Endpoint
 from gateway.claims import Claims
-from gateway.holds import HoldLoop, HoldTerms
+from gateway.held import HoldTerms
+from gateway.holds import HoldLoop
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence

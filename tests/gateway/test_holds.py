@@ -25,11 +25,13 @@ from chaperone.kube.connection import Connection
 from chaperone.kube.mirror import MirrorTerms
 from gateway.asking import PLAIN, Asking
 from gateway.claims import Claims
-from gateway.holds import HoldLoop, HoldTerms
+from gateway.held import HoldTerms
+from gateway.holds import HoldLoop
 from gateway.http.upstream import UpstreamError
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Answer, Fetched, Gather, Spend
+from gateway.withdrawal import Withdrawals, is_withdrawal, may_withdraw
 from tests.kube.fake_api import FakeApi, LostAnswer
 
 CALLER = Caller(issuer="https://issuer.example", subject="agent", username="ci:agent", run="run-1")
@@ -927,5 +929,87 @@ def test_a_gateway_that_ends_asks_its_waiters_to_come_again() -> None:
             elsewhere = group.create_task(other.decide(DELETE))
             decide(server, name)
             assert isinstance(await elsewhere, Spend)
+
+    run(scenario)
+
+
+def test_a_request_that_is_taken_back_ends_the_wait_and_asks_nobody_anew() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server) as gw, asyncio.TaskGroup() as group:
+            waiting = group.create_task(gw.decide(DELETE))
+            name = await filed(server)
+            desk = Withdrawals(gw.store)
+            take_back = request_of("PATCH", f"{APPROVALS.path}/{name}/status")
+            for stranger in (replace(CALLER, run="run-2"), replace(CALLER, subject="x")):
+                assert (await desk.withdraw(take_back, stranger)).code == 404
+            assert phase(server, name) != "Cancelled"
+            assert (await desk.withdraw(take_back, CALLER)).code == 200
+            answer = await waiting
+            assert isinstance(answer, Answer)
+            assert answer.code == 403
+            assert f"ApprovalRequest {name} was cancelled" in message(answer)
+            assert server.names(APPROVALS.path) == [name]
+            assert (await desk.withdraw(take_back, CALLER)).code == 409
+            absent = request_of("PATCH", f"{APPROVALS.path}/absent/status")
+            assert (await desk.withdraw(absent, CALLER)).code == 404
+
+    run(scenario)
+
+
+def test_what_is_claimed_is_not_taken_back() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server, step=0.1) as gw:
+            await gw.decide(DELETE)
+            name = await filed(server)
+            decide(server, name)
+            take_back = request_of("PATCH", f"{APPROVALS.path}/{name}/status")
+            desk = Withdrawals(gw.store)
+
+            def claimed_meanwhile(_method: str, _path: str) -> None:
+                server.before_write = None
+                obj = state(server, name)
+                server.put(APPROVALS.path, {**obj, "status": {**obj["status"], "phase": "Executing"}})
+
+            server.before_write = claimed_meanwhile
+            assert (await desk.withdraw(take_back, CALLER)).code == 409
+            assert phase(server, name) == "Executing"
+            server.down = True
+            assert (await desk.withdraw(take_back, CALLER)).code == 503
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "query", "expected"),
+    [
+        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "", True),
+        (b'{"status":{"decision":"Approved"}}', "application/merge-patch+json", "", False),
+        (b'{"status":{"decision":"Cancelled","phase":"x"}}', "application/merge-patch+json", "", False),
+        (b'{"status":{"decision":"Cancelled"}}', "application/strategic-merge-patch+json", "", False),
+        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "?dryRun=All", False),
+        (b"{", "application/merge-patch+json", "", False),
+    ],
+)
+def test_only_the_gesture_takes_back(body: bytes, content_type: str, query: str, expected: bool) -> None:
+    request = request_of("PATCH", f"{APPROVALS.path}/apr-1/status{query}", content_type=content_type)
+    assert may_withdraw(request)
+    assert is_withdrawal(request, body) is expected
+    assert not may_withdraw(request_of("PATCH", f"{APPROVALS.path}/apr-1"))
+
+
+def test_an_approval_that_runs_out_while_it_is_waited_for_ends_the_wait() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server) as gw, asyncio.TaskGroup() as group:
+            waiting = group.create_task(gw.decide(DELETE))
+            name = await filed(server)
+            obj = state(server, name)
+            server.put(
+                APPROVALS.path, {**obj, "spec": {**obj["spec"], "expiresAt": rfc3339(time.time() - 1)}}
+            )
+            answer = await waiting
+            assert isinstance(answer, Answer)
+            assert answer.code == 403
+            assert "ran out before it was used" in message(answer)
+            assert server.names(APPROVALS.path) == [name]
 
     run(scenario)
