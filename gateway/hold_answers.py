@@ -23,9 +23,16 @@ LATER = 5
 """Seconds, in Retry-After, when something on our side must recover first."""
 
 
-def pending(request: Request, approval: Approval, terms: ApprovalTerms, *, hold_left: float) -> Answer:
+def pending(
+    request: Request,
+    approval: Approval,
+    terms: ApprovalTerms,
+    *,
+    hold_left: float,
+    again: int = COME_AGAIN,
+) -> Answer:
     """429 while the client may still be kept coming; then 403: the approval can still be given, but the client must
-    come again by itself. hold_left: seconds."""
+    come again by itself. hold_left, again: seconds."""
     return _answer(
         status.held(
             request,
@@ -36,7 +43,7 @@ def pending(request: Request, approval: Approval, terms: ApprovalTerms, *, hold_
             approved=tally(approval).approved,
             approvers=(*terms.approver_groups, *terms.approver_users),
             expires_at=_moment(approval.expires_at),
-            retry_after=COME_AGAIN,
+            retry_after=again,
         ),
         (f"held for approval: ApprovalRequest {approval.name}, until {_moment(approval.expires_at)}",),
     )

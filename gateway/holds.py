@@ -318,7 +318,9 @@ class HoldLoop:
     def _not_in_time(self, held: Held, approval: Approval) -> Answer:
         left = 0.0 if held.final else self._hold_left(held, approval)
         self._metrics.hold("timeout" if left <= 0 else "retry")
-        return hold_answers.pending(held.request, approval, held.policy.approval, hold_left=left)
+        again = hold_answers.LATER if self._leaving else hold_answers.COME_AGAIN
+        terms = held.policy.approval
+        return hold_answers.pending(held.request, approval, terms, hold_left=left, again=again)
 
     # Spending
 

@@ -78,6 +78,15 @@ def restart(layout: Layout, program: Program, *, kill: bool = False) -> None:
     wait_well(layout, program)
 
 
+def stop(layout: Layout, program: Program) -> None:
+    """End one program, politely, and forget it."""
+    record = _load(layout)
+    process = record.pop(program.name, None)
+    if process and _runs(process):
+        _end(process)
+    _save(layout, record)
+
+
 def running(layout: Layout) -> dict[str, int]:
     """Names and process ids of what runs."""
     return {name: process.pid for name, process in _load(layout).items() if _runs(process)}

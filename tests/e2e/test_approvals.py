@@ -12,6 +12,7 @@ from hack.stack import objects, people, programs, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
 from tests.e2e.holding import approval_of, decide, held
+from tests.e2e.wire import MERGE, wire
 
 pytestmark = pytest.mark.cluster
 GROUP = "holders"
@@ -250,3 +251,28 @@ def test_a_pending_request_cannot_be_edited_or_deleted(holders: Agents, admin: K
     deleted = admin.run("delete", "apreq", name, "--wait=false")
     assert (edited.returncode, deleted.returncode) == (1, 1)
     assert approval_of(admin, victim)["metadata"]["name"] == name
+
+
+CANCEL = '{"status":{"decision":"Cancelled"}}'
+
+
+def test_a_run_takes_back_what_it_asked_for_and_nobody_else_does(
+    stack: up.Stack, holders: Agents, admin: Kubectl, approver: Kubectl, victim: str
+) -> None:
+    mine, other = (
+        wire(stack.layout, holders.kubectl(GROUP, run=run), stack.gateway_url) for run in ("", "run-b")
+    )
+    with held(holders.kubectl(GROUP), "delete", "namespace", victim, "--wait=false") as waiting:
+        name = approval_of(admin, victim)["metadata"]["name"]
+        path = f"/apis/chaperone.dev/v1alpha1/approvalrequests/{name}/status"
+        assert mine.send("PATCH", path, '{"status":{"decision":"Approved"}}', MERGE).code == 403
+        assert other.send("PATCH", path, CANCEL, MERGE).code == 404
+        assert approval_of(admin, victim)
+        cancelled = mine.send("PATCH", path, CANCEL, MERGE)
+        assert (cancelled.code, cancelled.document["status"]["phase"]) == (200, "Cancelled")
+        output, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 1
+    assert f"ApprovalRequest {name} was cancelled" in output
+    assert decide(approver, name, "Approved").returncode == 1
+    assert mine.send("PATCH", path, CANCEL, MERGE).code == 409
+    assert not is_going(admin, victim)
