@@ -157,6 +157,31 @@ def test_a_changed_variable_is_changed_and_hidden(agent: Kubectl, admin: Kubectl
     assert lines(shown, "+") == ["value: (hidden, changed)"]
 
 
+def test_an_apply(agent: Kubectl, admin: Kubectl, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "web.json"
+    path.write_text(json.dumps(deployment(place) | {"spec": {**deployment(place)["spec"], "replicas": 1}}))
+    command = ("apply", "--server-side", "--force-conflicts", "-f", str(path))
+    shown = preview_of(agent, admin, place, *command)
+    assert (lines(shown, "-"), lines(shown, "+")) == (["replicas: 2"], ["replicas: 1"])
+    assert shown["affected"][0].startswith("pods: 2 are there, 1 of them would go: web-")
+
+
+def test_evicting_a_pod(agent: Kubectl, admin: Kubectl, place: str, tmp_path: Path) -> None:
+    pod = admin.get("pods", "-n", place)["items"][0]["metadata"]["name"]
+    path = tmp_path / "eviction.json"
+    eviction = {
+        "apiVersion": "policy/v1beta1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": place},
+    }
+    path.write_text(json.dumps(eviction))
+    target = f"/api/v1/namespaces/{place}/pods/{pod}/eviction"
+    shown = preview_of(agent, admin, place, "create", "--raw", target, "-f", str(path))
+    assert shown["affected"][0].startswith(f"pods {place}/{pod}: belongs to ReplicaSet web-")
+    assert "poddisruptionbudgets" in shown["affected"][1]
+    assert admin.get("pod", pod, "-n", place) is not None
+
+
 def test_deleting_a_deployment(agent: Kubectl, admin: Kubectl, place: str) -> None:
     shown = preview_of(agent, admin, place, "delete", "deployment", "web", "-n", place, "--wait=false")
     assert "kind: Deployment" in lines(shown, "-")
