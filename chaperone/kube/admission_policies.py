@@ -256,7 +256,7 @@ _SESSION_CHECKS: list[Check] = [
 # Agents
 
 _NEVER: list[Rule] = [
-    ([OWN], ["*", "*/*"], WRITES, "*"),
+    ([OWN], ["*/*"], WRITES, "*"),
     (
         ["admissionregistration.k8s.io"],
         ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
@@ -290,7 +290,7 @@ _AGENT_CHECKS: list[Check] = [
 ]
 
 _EVERYTHING_AT_HOME: list[Rule] = [
-    (["*"], ["*", "*/*"], [*WRITES, "CONNECT"], "Namespaced"),
+    (["*"], ["*/*"], [*WRITES, "CONNECT"], "Namespaced"),
     ([""], ["namespaces", "namespaces/*"], WRITES, "Cluster"),
 ]
 _HOME_CHECK: Check = ("false", "the guard itself runs in this namespace")

@@ -17,6 +17,7 @@ from cel_expr_python import cel
 from chaperone.core.approval import ACCESS_TRANSITIONS, TRANSITIONS, Actor, Phase
 from chaperone.core.risk import UNLIFTABLE_ROWS
 from chaperone.kube.admission_policies import OF_AGENTS, ROWS_HELD, admission_policies
+from chaperone.kube.configurations import webhook_configurations
 
 CODER = "system:serviceaccount:agents:coder"
 GATEWAY = "system:serviceaccount:kube-chaperone:chaperone-gateway"
@@ -108,6 +109,49 @@ def test_every_policy_is_bound_and_denies() -> None:
     assert bindings.keys() == POLICIES.keys()
     assert all(item["spec"]["validationActions"] == ["Deny"] for item in bindings.values())
     assert {item["apiVersion"] for item in made} == {"admissionregistration.k8s.io/v1"}
+
+
+@pytest.mark.parametrize("version", [(1, 20), (1, 28), (1, 36)])
+def test_every_rule_is_one_that_a_server_accepts(version: tuple[int, int]) -> None:
+    """kubernetes/kubernetes pkg/apis/admissionregistration/validation: wildcards make what they cover redundant, and
+    a server refuses redundant rules."""
+    configurations = webhook_configurations(
+        url="https://127.0.0.1", service=None, ca_bundle=b"", server_version=version, identities=[CODER]
+    )
+    rules = [rule for item in configurations for webhook in item["webhooks"] for rule in webhook["rules"]] + [
+        rule for item in POLICIES.values() for rule in item["spec"]["matchConstraints"]["resourceRules"]
+    ]
+    for rule in rules:
+        for words in (rule["apiGroups"], rule["apiVersions"], rule["operations"]):
+            assert words
+            assert "*" not in words or len(words) == 1
+        check_resources(rule["resources"])
+        assert rule["scope"] in ("*", "Namespaced", "Cluster")
+
+
+def check_resources(resources: list[str]) -> None:
+    assert len(set(resources)) == len(resources) > 0
+    if "*/*" in resources:
+        assert resources == ["*/*"]
+    if "*" in resources:
+        assert not [name for name in resources if "/" not in name and name != "*"]
+    for name in resources:
+        resource, _, subresource = name.partition("/")
+        if subresource and name != f"*/{subresource}":
+            assert f"*/{subresource}" not in resources
+        if subresource not in ("", "*"):
+            assert f"{resource}/*" not in resources
+
+
+def test_every_policy_is_one_that_a_server_accepts() -> None:
+    for item in POLICIES.values():
+        spec = item["spec"]
+        assert spec["validations"]
+        for entry in spec["validations"]:
+            assert "\n" not in entry["message"]
+            assert entry["reason"] in ("Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge")
+        for entry in spec.get("variables", ()):
+            assert re.fullmatch("[a-z]+", entry["name"])
 
 
 def test_only_the_one_about_leases_fails_open() -> None:
