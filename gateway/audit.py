@@ -137,8 +137,9 @@ class AuditLog:
     def write(self, record: Record) -> None:
         """Enqueue. Raises AuditUnavailable when the queue is full or the sink is down: nothing is dropped silently.
         A caller that may wait then awaits `durable` instead."""
-        self._check()
-        if self.depth >= self._most:
+        if self._refusing or self._failure:
+            self._check()
+        if len(self._queue) + len(self._pending) >= self._most:
             raise AuditUnavailable(f"audit queue is full ({self._most} records)")
         self._queue.append(_Entry(record, None))
         if not self._work.is_set():
@@ -195,7 +196,7 @@ class AuditLog:
             self._hurry.clear()
             if self._failure or self._reopen:
                 self._open_again()
-            while not self._failure and self._take():
+            while not (self._failure or self._reopen) and self._take():
                 self._write_batch()
             if self._closing and (self._failure or not self._queue):
                 break

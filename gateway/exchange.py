@@ -29,11 +29,12 @@ from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Head
 from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
+from gateway.known_reads import end_record, key_of, known_read, serve
 from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.record import COMPLETE, RECEIVED, request_record
 from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Spend
-from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
+from gateway.standing import LONGEST_REMEMBERED, KnownRead, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
 from gateway.withdrawal import is_withdrawal, may_withdraw, withdrawal_verdict
 
@@ -90,7 +91,16 @@ class Exchange:
     # -- seen from the connection
 
     def start(self) -> None:
-        self._task = self._path.tasks.start(self._live())
+        connection = self._connection
+        try:
+            passage = serve(self, self._path, connection, self._head) if connection is not None else None
+        except Exception as error:  # noqa: BLE001 - it ends in an answer
+            self._fail(error)
+            return
+        if passage is None:
+            self._task = self._path.tasks.start(self._live())
+        elif not self.done:
+            self._passage = passage
 
     def client_writable(self, writable: bool) -> None:
         if self._passage is not None:
@@ -124,18 +134,23 @@ class Exchange:
     async def _run(self) -> None:
         try:
             await self._serve()
-        except RefusalError as error:
-            self.refuse(error)
-        except BodyError as error:
-            self.refuse(refusal(error.fault.code, error.fault.message, self.request))
-        except UpstreamError as error:
-            self._path.services.metrics.upstream_error(error.kind)
-            self.refuse(refusal(error.code, str(error), self.request))
         except asyncio.CancelledError:
             self.complete(CLIENT_GONE, reason="the client went away")
             raise
-        except Exception as error:
-            log.exception("an exchange failed", extra={"auditID": self.audit_id})
+        except Exception as error:  # noqa: BLE001 - it ends in an answer
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Answer in words, whatever it was."""
+        if isinstance(error, RefusalError):
+            self.refuse(error)
+        elif isinstance(error, BodyError):
+            self.refuse(refusal(error.fault.code, error.fault.message, self.request))
+        elif isinstance(error, UpstreamError):
+            self._path.services.metrics.upstream_error(error.kind)
+            self.refuse(refusal(error.code, str(error), self.request))
+        else:
+            log.error("an exchange failed", exc_info=error, extra={"auditID": self.audit_id})
             reason = f"internal error: {type(error).__name__}"
             self.refuse(refusal(500, "the gateway failed to handle this request", reason=reason))
 
@@ -152,12 +167,14 @@ class Exchange:
             await self._file_access(request, standing)
         if may_withdraw(request):
             await self._withdraw(request, standing)
-        verdict = None if self._head.upgrade else standing.verdicts.get((request.method, request.target))
-        if verdict is None:
+        known = None if self._head.upgrade or self._head.has_body else standing.reads.get(key_of(self._head))
+        if known is not None:
+            verdict = known.verdict
+        else:
             request = self.request = await self._gather(request, standing)
             verdict = self._judge(request, standing)
-            if request.is_read and not request.upgrade:
-                standing.remember(request, verdict)
+            if request.is_read and not request.upgrade and not self._head.has_body:
+                standing.remember(key_of(self._head), known_read(request, verdict))
         self.verdict = verdict
         if verdict.action is Action.HOLD:
             standing, verdict = await self._hold(request, standing, verdict)
@@ -212,6 +229,8 @@ class Exchange:
             caller = await authenticator.authenticate(token.value)
         if not isinstance(caller, Caller):
             raise _unauthenticated(caller)
+        if not head.upgrade:
+            head.token = token.value
         return caller
 
     def _parse(self) -> Request:
@@ -366,6 +385,12 @@ class Exchange:
             code=code,
             reason=reason,
         )
+
+    def begun_record(self, stage: Stage, code: int, known: KnownRead | None) -> Mapping[str, Any]:
+        """Written before the client sees the answer."""
+        if known is None:
+            return self.record(stage, code)
+        return end_record(self, known, self._head, code, self._path.clock())
 
     async def _record_durably(self, request: Request) -> None:
         try:

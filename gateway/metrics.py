@@ -1,4 +1,5 @@
-"""Numbers for Prometheus, cheap enough for every request: label children are looked up once and kept.
+"""Numbers for Prometheus, cheap enough for every request: what every request adds to is counted here in plain numbers,
+and handed to the client library once a second and before each scrape (`flush`).
 
 With several workers the client library keeps its values in files (`PROMETHEUS_MULTIPROC_DIR`, set by the
 supervisor before this module is imported), and any worker answers for all. Labels are closed sets: no name,
@@ -8,7 +9,7 @@ path or user of a request ever becomes one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from bisect import bisect_left
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,6 +37,25 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 OTHER = "other"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every first one, which nothing reads
+
+
+class Tally:
+    """Requests that share their labels, since the last flush. buckets: by the places in BUCKETS, and those above."""
+
+    __slots__ = ("buckets", "count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BUCKETS) + 1)
+
+    def hand_over(self, histogram: Histogram) -> None:
+        """The library has no public way to observe many at once; `tests/gateway/test_metrics.py` holds it to this one."""
+        histogram._sum.inc(self.seconds)
+        for counted, bucket in zip(self.buckets, histogram._buckets, strict=True):
+            if counted:
+                bucket.inc(counted)
+        self.count, self.seconds, self.buckets = 0, 0.0, [0] * len(self.buckets)
 
 
 class GatewayMetrics:
@@ -86,16 +106,18 @@ class GatewayMetrics:
             multiprocess_mode="livemax",
         )
         self._tokens = Counter(name + "token_cache", "Tokens looked up", ("result",), registry=registry)
-        self._children: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        self._tallies: dict[tuple[str, str, int], Tally] = {}
+        self._tokens_seen = {True: 0, False: 0}
         self._preset()
 
     def observe(self, verb: str, verdict: str, code: int, seconds: float) -> None:
         """One answered request. Whatever is not in the closed sets is counted as "other"."""
-        child = self._children.get((verb, verdict, code))
-        if child is None:
-            child = self._child(verb, verdict, code)
-        child[0]()
-        child[1](seconds)
+        tally = self._tallies.get((verb, verdict, code))
+        if tally is None:
+            tally = self._tally(verb, verdict, code)
+        tally.count += 1
+        tally.seconds += seconds
+        tally.buckets[bisect_left(BUCKETS, seconds)] += 1
 
     def connections(self, count: int) -> None:
         self._connections.set(count)
@@ -113,7 +135,7 @@ class GatewayMetrics:
         self._upstream.labels(reason if reason in UPSTREAM_REASONS else OTHER).inc()
 
     def token_cache(self, *, hit: bool) -> None:
-        (self._token_hit if hit else self._token_miss)()
+        self._tokens_seen[hit] += 1
 
     def audit_queue(self, depth: int) -> None:
         self._audit_queue.set(depth)
@@ -126,24 +148,30 @@ class GatewayMetrics:
 
     def exposition(self) -> bytes:
         """The text for Prometheus: of all workers where there are several."""
+        self.flush()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
-    def _child(
-        self, verb: str, verdict: str, code: int
-    ) -> tuple[Callable[[], None], Callable[[float], None]]:
+    def flush(self) -> None:
+        """Hand over what was counted since the last time."""
+        for (verb, verdict, code), tally in self._tallies.items():
+            if tally.count:
+                self._requests.labels(verb, verdict, str(code) if code else OTHER).inc(tally.count)
+                tally.hand_over(self._duration.labels(verb))
+        for hit, word in ((True, "hit"), (False, "miss")):
+            self._tokens.labels(word).inc(self._tokens_seen[hit])
+            self._tokens_seen[hit] = 0
+
+    def _tally(self, verb: str, verdict: str, code: int) -> Tally:
         known = (
             verb if verb in VERBS else OTHER,
             verdict if verdict in VERDICTS else OTHER,
             code if 100 <= code <= 599 else 0,
         )
-        counter = self._requests.labels(known[0], known[1], str(known[2]) if known[2] else OTHER)
-        child = (counter.inc, self._duration.labels(known[0]).observe)
-        self._children[known] = child
-        return child
+        return self._tallies.setdefault(known, Tally())
 
     def _preset(self) -> None:
         """Series that alarms are built on exist from the start, at zero."""
@@ -151,5 +179,5 @@ class GatewayMetrics:
             self._holds.labels(outcome)
         for reason in UPSTREAM_REASONS:
             self._upstream.labels(reason)
-        self._token_hit = self._tokens.labels("hit").inc
-        self._token_miss = self._tokens.labels("miss").inc
+        for result in ("hit", "miss"):
+            self._tokens.labels(result)

@@ -20,7 +20,7 @@ from gateway.http.upstream import UpstreamConnection, UpstreamError
 from gateway.record import COMPLETE, STARTED
 from gateway.refusal import RefusalError, refusal
 from gateway.services import Tap
-from gateway.standing import Standing
+from gateway.standing import KnownRead, Standing
 from gateway.tasks import must_wait
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ CLIENT_GONE = 499
 """In records and metrics: the client went before it was answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """What is to be sent, decided. identity: the impersonation headers on the wire."""
+    """What is to be sent, decided, and not changed any more. identity: the impersonation headers on the wire. known: of
+    a read that was sent before, with the same verdict."""
 
     request: Request
     head: Head
@@ -46,6 +47,7 @@ class Plan:
     standing: Standing
     verdict: Verdict
     audit_id: str
+    known: KnownRead | None = None
 
 
 def is_long_running(request: Request) -> bool:
@@ -97,7 +99,7 @@ class Passage:
         self._used_token = ""
         self._filter = path.services.choose_filter(plan.request, plan.standing.caller, plan.verdict)
         self._retried = False
-        self._is_stream = is_long_running(plan.request)
+        self._is_stream = plan.known is None and is_long_running(plan.request)
         self._recorded = False
         self._sent = False
         self._stream_open = False
@@ -129,6 +131,15 @@ class Passage:
             self._close_tap(f"never opened: {type(error).__name__}")
             raise
         self._send(upstream, data)
+
+    def open_at_once(self) -> bool:
+        """As `open`, for a known read, where a connection is idle. False: nothing was sent."""
+        data = self._bytes()
+        upstream = self._path.pool.take()
+        if upstream is None:
+            return False
+        self._send(upstream, data)
+        return True
 
     def _bytes(self) -> bytes:
         plan = self._plan
@@ -211,9 +222,9 @@ class Passage:
         """Upstream has answered; nothing of it has reached the client. A read is recorded now or not answered."""
         plan = self._plan
         self._check_credential(code)
-        if not plan.request.is_read and not self._is_stream:
+        if plan.known is None and not plan.request.is_read and not self._is_stream:
             return
-        record = self._exchange.record(STARTED if self._is_stream else COMPLETE, code)
+        record = self._exchange.begun_record(STARTED if self._is_stream else COMPLETE, code, plan.known)
         try:
             self._path.services.audit.write(record)
         except Exception as error:

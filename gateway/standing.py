@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from chaperone.core import gate
+from chaperone.core.audit import Repeated
 from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller, impersonation
 from chaperone.core.policy import Limits, PolicySet
@@ -18,17 +19,34 @@ from gateway.services import Snapshot
 MOST_STANDINGS = 4096
 
 
-MOST_VERDICTS = 256
+MOST_READS = 256
 LONGEST_REMEMBERED = 512
 """Characters of a request target; longer ones are read and judged anew each time."""
+
+
+class KnownRead:
+    """A read that was judged, to be asked again.
+
+    simple: allowed, short, and nothing but its body filter has to be made for it. records: of its ordinary ends, for
+    the peer, user agent and code in `recorded`.
+    """
+
+    __slots__ = ("recorded", "records", "request", "simple", "verdict")
+
+    def __init__(self, request: Request, verdict: Verdict, *, simple: bool) -> None:
+        self.request = request
+        self.verdict = verdict
+        self.simple = simple
+        self.recorded: tuple[str, str, int] | None = None
+        self.records: Repeated | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused.
 
-    verdicts: on reads, by method and target. A verdict depends on nothing else where there is neither body nor
-    approval, and clients ask the same again and again.
+    reads: by method, target as sent, and content type. A verdict depends on nothing else where there is neither body
+    nor approval nor upgrade, and clients ask the same again and again.
     """
 
     caller: Caller
@@ -38,14 +56,14 @@ class Standing:
     limits: Limits
     run: RunKey
     identity: bytes
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    reads: dict[tuple[str, str, str], KnownRead] = field(default_factory=dict)
 
-    def remember(self, request: Request, verdict: Verdict) -> None:
-        if len(request.target) > LONGEST_REMEMBERED:
+    def remember(self, key: tuple[str, str, str], known: KnownRead) -> None:
+        if len(key[1]) > LONGEST_REMEMBERED:
             return
-        if len(self.verdicts) >= MOST_VERDICTS:
-            self.verdicts.clear()
-        self.verdicts[request.method, request.target] = verdict
+        if len(self.reads) >= MOST_READS:
+            self.reads.clear()
+        self.reads[key] = known
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,12 +109,19 @@ class Standings:
         self._snapshot = snapshot
         self._known: OrderedDict[int, Standing] = OrderedDict()
 
+    def known(self, caller: Caller) -> Standing | None:
+        """Under the policies of this moment."""
+        known = self._known.get(id(caller))
+        if known is None or known.caller is not caller or known.generation != self._snapshot.generation:
+            return None
+        return known
+
     def of(self, caller: Caller) -> Standing:
         """Raises UnsendableError."""
-        key = id(caller)
-        known = self._known.get(key)
-        if known is not None and known.caller is caller and known.generation == self._snapshot.generation:
+        known = self.known(caller)
+        if known is not None:
             return known
+        key = id(caller)
         standing = standing_of(caller, self._snapshot.policies, self._snapshot.generation)
         self._known[key] = standing
         self._known.move_to_end(key)

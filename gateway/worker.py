@@ -155,6 +155,7 @@ class Worker:
         """Gauges that are read, not counted."""
         self.metrics.policy_age(self.snapshot.age)
         self.metrics.audit_queue(self.audit.depth)
+        self.metrics.flush()
 
     def background(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What runs beside the server. One that ends with an error ends the worker: half a gateway must not serve."""
@@ -170,9 +171,12 @@ class Worker:
         )
 
     async def _keep_gauges(self) -> None:
-        while True:
-            self.refresh()
-            await asyncio.sleep(GAUGES_EVERY)
+        try:
+            while True:
+                self.refresh()
+                await asyncio.sleep(GAUGES_EVERY)
+        finally:
+            self.metrics.flush()
 
     def end(self, stop: asyncio.Event) -> None:
         """Begin to drain: nobody is held through it."""

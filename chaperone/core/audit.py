@@ -7,7 +7,7 @@ break the line or move a cursor. Fields that say nothing are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -102,10 +102,66 @@ def encode(entry: Mapping[str, Any]) -> bytes:
     """A record as one line, without its line end: control and other unseen characters are JSON escapes, and
     whatever looks like a token is gone. Raises TypeError for what JSON cannot say, surrogates included.
     """
+    if isinstance(entry, Encoded):
+        return entry.line
     line = orjson.dumps(entry)
     if b"eyJ" in line:
         line = redact_tokens(line.decode()).encode()
     return json_line(line)
+
+
+class Encoded(Mapping[str, Any]):
+    """A record that is a line already; it is only read again when somebody looks into it."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> dict[str, Any]:
+        entry: dict[str, Any] = orjson.loads(self.line)
+        return entry
+
+
+class Repeated:
+    """The records of requests that differ only in their id, their times and their milliseconds: whatever else is in
+    them is encoded once. Made from the record of one of them. Raises as `encode` does, and ValueError for a record
+    without durations.
+    """
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        rest = dict(entry)
+        if not rest.pop("milliseconds", None):
+            raise ValueError("a record that is to be repeated has durations")
+        for varying in ("auditID", "requestReceivedTimestamp", "stageTimestamp"):
+            del rest[varying]
+        shared = encode({key: rest.pop(key) for key in ("kind", "apiVersion", "level")}).decode()
+        self._pieces = (
+            f'{shared[:-1]},"auditID":"',
+            '","requestReceivedTimestamp":"',
+            '","stageTimestamp":"',
+            f'",{encode(rest).decode()[1:-1]},"milliseconds":{{"decide":',
+        )
+
+    def record(self, audit_id: str, received_at: float, forwarded_at: float, now: float) -> Encoded:
+        """audit_id: nothing but hexadecimal digits and dashes. Times in Unix seconds."""
+        first, second, third, fourth = self._pieces
+        received, done = rfc3339_micro(received_at), rfc3339_micro(now)
+        decide, upstream = (forwarded_at - received_at) * 1000, (now - forwarded_at) * 1000
+        return Encoded(
+            f'{first}{audit_id}{second}{received}{third}{done}{fourth}{decide:.3f},"upstream":{upstream:.3f}}}}}'.encode()
+        )
 
 
 def _add_caller(entry: dict[str, Any], caller: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -30,22 +31,31 @@ HOP_BY_HOP = frozenset(
     }
 )
 """RFC 9110, section 7.6.1; each side of the gateway has its own."""
+SPECIAL = HOP_BY_HOP | {b"content-length", b"content-type"}
 
 
 def status_line(code: int) -> bytes:
     return STATUS_LINES.get(code) or b"HTTP/1.1 %d Status\r\n" % code
 
 
+@lru_cache(512)
+def special(name: bytes) -> bytes:
+    """The lower-case name of a header that is more to us than something to pass on; b"" for all others. Servers write
+    the same few names again and again."""
+    lower = name.lower()
+    return lower if lower in SPECIAL else b""
+
+
 def end_to_end(headers: Iterable[Header]) -> list[Header]:
     """The headers of an upstream answer that are for the client."""
     kept: list[Header] = []
     named: set[bytes] = set()
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"connection":
-            named.update(token.strip(b" \t").lower() for token in value.split(b","))
-        if lower not in HOP_BY_HOP:
-            kept.append((name, value))
+    for header in headers:
+        lower = special(header[0])
+        if not lower or lower not in HOP_BY_HOP:
+            kept.append(header)
+        elif lower == b"connection":
+            named.update(token.strip(b" \t").lower() for token in header[1].split(b","))
     named.discard(b"content-length")
     return [header for header in kept if header[0].lower() not in named] if named else kept
 

@@ -49,6 +49,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_state",
         "deadline",
         "head",
+        "peer",
         "served",
         "stream",
         "transport",
@@ -66,6 +67,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._body_waiter: asyncio.Future[bytes] | None = None
         self.transport = None
         self.deadline = NEVER
+        self.peer = ""
+        """The address of the direct peer."""
         self.head: Head | None = None
         self.served: Served | None = None
         self.stream: ClientStream | None = None
@@ -80,6 +83,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._state = State.CLOSED
             transport.abort()
             return
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if isinstance(name, tuple) else ""
         transport.set_write_buffer_limits(high=front.limits.write_buffer)
         keep_alive(transport)
         front.connections.add(self)
@@ -283,12 +288,6 @@ class ClientConnection(asyncio.BufferedProtocol):
     @property
     def is_gone(self) -> bool:
         return self.transport is None or self.transport.is_closing()
-
-    @property
-    def peer(self) -> str:
-        """The address of the direct peer; "" when it is gone."""
-        name = self.transport.get_extra_info("peername") if self.transport is not None else None
-        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def will_close(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from chaperone.core.request import Request
 from gateway.http.framing import Head, Header
@@ -51,19 +52,30 @@ def upstream_request(
 ) -> bytes:
     """Head and body: the length announced is that of the body sent. forwarded: the client's headers, or what a filter
     made of them. Raises UnsendableError."""
-    parts = [_own(request, host, token, audit_id)]
-    parts.extend(b"%s: %s\r\n" % header for header in forwarded)
-    if head.user_agent:
-        parts.append(b"User-Agent: %s\r\n" % head.user_agent.encode("ascii"))
+    parts = _own(request, host, token, audit_id)
+    parts.append(client_lines(head) if forwarded is head.forwarded else _lines(forwarded, head.user_agent))
     if request.upgrade:
         parts.append(_upgrade(request.upgrade, subprotocols))
     return _with_body(parts, identity, request)
 
 
+def client_lines(head: Head) -> bytes:
+    """The client's own headers, written once for all requests that bring the same."""
+    if not head.lines:
+        head.lines = _lines(head.forwarded, head.user_agent)
+    return head.lines
+
+
+def _lines(forwarded: Sequence[Header], user_agent: str) -> bytes:
+    written = b"".join([b"%s: %s\r\n" % header for header in forwarded])
+    return b"%sUser-Agent: %s\r\n" % (written, user_agent.encode("ascii")) if user_agent else written
+
+
 def own_request(request: Request, *, host: str, identity: bytes, token: str, audit_id: str) -> bytes:
     """A request that the gateway makes by itself, as the agent; it asks for JSON. Raises UnsendableError."""
     content_type = request.content_type
-    parts = [_own(request, host, token, audit_id), b"Accept: application/json\r\nUser-Agent: chaperone\r\n"]
+    parts = _own(request, host, token, audit_id)
+    parts.append(b"Accept: application/json\r\nUser-Agent: chaperone\r\n")
     if content_type:
         if not content_type.isascii() or not content_type.isprintable():
             raise UnsendableError("the content type cannot stand in a header")
@@ -80,16 +92,28 @@ def _with_body(parts: list[bytes], identity: bytes, request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _own(request: Request, host: str, token: str, audit_id: str) -> bytes:
-    target = request.target
-    if not TARGET.fullmatch(target) or not HEADER_NAME.fullmatch(request.method):
+def _own(request: Request, host: str, token: str, audit_id: str) -> list[bytes]:
+    return [
+        _request_line(request.method, request.target),
+        _own_lines(host, token),
+        audit_id.encode("ascii"),
+        b"\r\n",
+    ]
+
+
+@lru_cache(512)
+def _request_line(method: str, target: str) -> bytes:
+    if not TARGET.fullmatch(target) or not HEADER_NAME.fullmatch(method):
         raise UnsendableError("the request line holds what no request line may hold")
+    return f"{method} {target} HTTP/1.1\r\n".encode("ascii")
+
+
+@lru_cache(2)
+def _own_lines(host: str, token: str) -> bytes:
+    """The same for every request until the credential is renewed. Ends where the audit id follows."""
     if not TOKEN.fullmatch(token):
         raise UnsendableError("the gateway's own credential is empty or cannot stand in a header")
-    return (
-        f"{request.method} {target} HTTP/1.1\r\nHost: {host}\r\n"
-        f"Authorization: Bearer {token}\r\nAudit-ID: {audit_id}\r\n"
-    ).encode("ascii")
+    return f"Host: {host}\r\nAuthorization: Bearer {token}\r\nAudit-ID: ".encode("ascii")
 
 
 def _upgrade(protocol: str, subprotocols: Sequence[str]) -> bytes:

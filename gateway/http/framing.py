@@ -48,6 +48,10 @@ class Head:
     expects_continue: bool = False
     hold: str = ""
     reason: str = ""
+    token: str = field(default="", repr=False)
+    """Of the Authorization header, once it has been read and its caller was known. Never of an upgrade."""
+    lines: bytes = field(default=b"", repr=False)
+    """The headers that travel upstream as they are written there, once that was done."""
 
     @property
     def has_body(self) -> bool:

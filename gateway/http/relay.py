@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.http.answers import CLOSE, end_to_end, status_line
+from gateway.http.answers import CLOSE, end_to_end, special, status_line
 from gateway.http.connection import ClientConnection
 from gateway.http.framing import Header
 from gateway.http.upstream import BODILESS, UpstreamConnection, UpstreamError
@@ -154,7 +154,9 @@ class Relay:
     def _frame(self, headers: list[Header], *, http10: bool) -> None:
         sized = False
         for name, value in headers:
-            lower = name.lower()
+            lower = special(name)
+            if not lower:
+                continue
             if lower == b"content-length":
                 sized = True
             elif lower == b"content-type":

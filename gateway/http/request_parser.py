@@ -23,6 +23,8 @@ class RequestParser:
         "_last_headers",
         "_last_line",
         "_parser",
+        "_same",
+        "_same_raw",
         "complete",
         "surplus",
         "target",
@@ -34,6 +36,8 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._last: Head | None = None
         self._last_line = (b"", "")
+        self._same: Head | None = None
+        self._same_raw = b""
         self._last_headers: list[Header] = []
         self.surplus = False
         self.upload: Upload | None = None
@@ -59,7 +63,19 @@ class RequestParser:
         return str(self._parser.get_method().decode("ascii")) if self._head_complete else ""
 
     def read(self, raw: bytes) -> Head | Fault:
-        """One head, whole, with nothing behind it."""
+        """One head, whole, with nothing behind it.
+
+        Between two messages the parser stands where it stood before the last one: the same bytes read the same again.
+        """
+        if raw == self._same_raw and self._same is not None:
+            self._head_complete = self.complete = True
+            return self._same
+        head = self._parse(raw)
+        repeatable = isinstance(head, Head) and head.keep_alive and not head.has_body and not head.upgrade
+        self._same, self._same_raw = (head, raw) if repeatable and isinstance(head, Head) else (None, b"")
+        return head
+
+    def _parse(self, raw: bytes) -> Head | Fault:
         parser = self._parser
         try:
             parser.feed_data(raw)

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from gateway.http.answers import special
 from gateway.http.deadlines import NEVER, Deadlines
 from gateway.http.framing import Header
 from gateway.http.pool_settings import UpstreamSettings
@@ -324,7 +325,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._no_body or self.code in BODILESS:
             self._complete = self._complete or self._no_body
             return
-        names = {name.lower() for name, _ in self.headers}
+        names = {special(name) for name, _ in self.headers}
         self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
 
     def on_body(self, piece: bytes) -> None:

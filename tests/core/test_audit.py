@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaperone.core.audit import Stage, encode, record
+from chaperone.core.audit import Encoded, Repeated, Stage, encode, record
 from chaperone.core.identity import Caller, Identity
 from chaperone.core.legible import is_visible
 from chaperone.core.request import Request, parse
@@ -189,3 +189,41 @@ def test_op01_one_event_is_one_line_and_moves_no_cursor(
     assert b"\n" not in line
     assert is_visible(line.decode())
     assert json.loads(line) == entry
+
+
+# Records that are alike
+
+
+@given(TEXT, TEXT, TEXT)
+def test_a_repeated_record_says_what_the_whole_one_says(user_agent: str, peer: str, reason: str) -> None:
+    fields: dict[str, Any] = {
+        "user_agent": user_agent,
+        "source_ips": [peer],
+        "reason": f"{reason} {JWT}",
+        "code": 200,
+    }
+    first = event(caller=CALLER, durations={"decide": 9.0, "upstream": 9.0}, **fields)
+    later = record(
+        Stage.COMPLETE,
+        audit_id="b-2",
+        received_at=NOW + 1,
+        now=NOW + 3.5,
+        caller=CALLER,
+        durations={"decide": 0.5, "upstream": 2.0},
+        **fields,
+    )
+    repeated = Repeated(first).record("b-2", NOW + 1, NOW + 1.5, NOW + 3.5)
+    assert json.loads(encode(repeated)) == json.loads(encode(later))
+    assert b"\n" not in repeated.line
+    assert is_visible(repeated.line.decode())
+
+
+def test_an_encoded_record_can_be_read() -> None:
+    entry = Encoded(b'{"stage":"x","code":1}')
+    assert dict(entry) == {"stage": "x", "code": 1}
+    assert (len(entry), entry["code"]) == (2, 1)
+
+
+def test_only_a_record_with_durations_is_repeated() -> None:
+    with pytest.raises(ValueError, match="durations"):
+        Repeated(event())
