@@ -96,7 +96,8 @@ class Operator:
 
     async def _sleep(self, pause: float) -> None:
         try:
-            await asyncio.wait_for(self._poked.wait(), pause)
+            async with asyncio.timeout(pause):  # wait_for may swallow a cancellation on Python 3.11
+                await self._poked.wait()
         except TimeoutError:
             return
         await asyncio.sleep(GATHER)
