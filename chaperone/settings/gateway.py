@@ -143,7 +143,7 @@ class HoldSettings:
     step: Annotated[
         float,
         Seconds(
-            "longest single wait before the client is asked to come again; below load balancers' idle limit",
+            "longest single wait of a client that comes again by itself (kubectl, helm); below load balancers' limits",
             at_least=0,
             at_most=55,
         ),
@@ -151,7 +151,9 @@ class HoldSettings:
     connect_step: Annotated[
         float,
         Seconds(
-            "the same for exec and the like, which no client sends again by itself", at_least=0, at_most=600
+            "the same for all other clients, and for exec and the like, which no client sends again by itself",
+            at_least=0,
+            at_most=600,
         ),
     ] = 50.0
     abandoned_after: Annotated[

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import signal
 import ssl
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import aiohttp
 import pytest
 import yaml
 
+from hack.cluster import record as records
 from hack.cluster.kubeconfig import load_flattened, only_cluster, only_user
+from hack.cluster.layout import layout_of
 from hack.cluster.pki import write_private
 from hack.cluster.processes import MARK, PROC, spawn, start_tick
 from hack.stack import objects, people, programs, up
@@ -31,6 +35,7 @@ from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
 GROUP = "racers"
+API_SERVER = "kube-apiserver"
 RACES = 500
 AT_ONCE = 4
 """Races that go on at the same time."""
@@ -241,23 +246,15 @@ def test_an_api_server_that_is_killed_and_comes_back_ends_no_hold(
 
 
 def kill_api_server(stack: up.Stack) -> None:
-    """SIGKILL, and the same command line again in the same surroundings."""
-    folder = str(stack.layout.cluster)
-    pid = next(
-        int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit() and is_api_server(entry, folder)
-    )
+    """SIGKILL, and the same command line again in the same surroundings, in the cluster's record as before."""
+    place = layout_of(stack.layout.cluster)
+    known = records.load(place.record)
+    assert known is not None
+    pid = known.processes[API_SERVER].pid
     argv = (PROC / str(pid) / "cmdline").read_bytes().decode().split("\0")[:-1]
     words = (PROC / str(pid) / "environ").read_bytes().decode().split("\0")
     environment = dict(word.partition("=")[::2] for word in words if word)
-    log = (PROC / str(pid) / "fd" / "1").readlink()
-    os.kill(pid, 9)
+    os.kill(pid, signal.SIGKILL)
     until("the API server to be gone", lambda: start_tick(pid) is None)
-    spawn(argv, log_file=log, mark=environment[MARK], env=environment)
-
-
-def is_api_server(entry: Path, folder: str) -> bool:
-    try:
-        command = (entry / "cmdline").read_bytes().decode(errors="replace")
-        return "kube-apiserver" in command.split("\0")[0] and folder in command
-    except OSError:
-        return False
+    again = spawn(argv, log_file=place.log(API_SERVER), mark=environment[MARK], env=environment)
+    records.save(replace(known, processes={**known.processes, API_SERVER: again}), place.record)
