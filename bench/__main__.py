@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import small_get, waiting
+from bench import admission, small_get, waiting
 from hack.cluster.errors import ClusterError
 from hack.stack import people, up
 
@@ -18,7 +18,7 @@ HELD_LIMIT = 50.0
 
 
 def main() -> int:
-    print("bench: starting a stack of its own; about 3 minutes in all", flush=True)
+    print("bench: starting a stack of its own; about 4 minutes in all", flush=True)
     with tempfile.TemporaryDirectory(prefix="chaperone-bench-") as folder:
         try:
             stack = up.start(Path(folder), log=lambda text: print(f"bench: {text}", flush=True))
@@ -46,7 +46,10 @@ def _measure(stack: up.Stack) -> int:
     print(f"\n{'memory of the gateway':<28}{'count':>10}{'kB each':>12}")
     for waited, limit in memory:
         print(f"{waited.name:<28}{waited.count:>10}{waited.kilobytes:>12.1f}   (target: under {limit:.0f})")
+    reviews = admission.measure(stack)
+    print("\n" + "\n".join(admission.table(reviews)))
     missed = ratio > 1 or any(waited.kilobytes >= limit for waited, limit in memory)
+    missed = missed or reviews.judged.per_second < admission.TARGET
     print("\nbench: a target was missed" if missed else "\nbench: all targets met")
     return 1 if missed else 0
 
