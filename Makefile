@@ -39,7 +39,7 @@ status: setup ## what of the stack is running, and where
 	@$(STACK) status --dir $(LOCAL)
 
 .PHONY: demo
-demo: setup ## the story: an AI agent's kubectl identified, allowed, held, approved and blocked (about 2 minutes)
+demo: setup ## the story: an AI agent's kubectl identified, allowed, held, approved and blocked (about 4 minutes)
 	@$(PY) -m hack.demo --dir $(LOCAL) $(if $(KUBE),--kube $(KUBE))
 
 .PHONY: lint
@@ -55,7 +55,7 @@ e2e: setup ## only the end-to-end tests; CLUSTER=kind uses Docker, KUBE=… your
 	@CHAPERONE_E2E_KUBE="$(KUBE)" CHAPERONE_E2E_CLUSTER="$(CLUSTER)" .venv/bin/pytest tests/e2e
 
 .PHONY: bench
-bench: setup ## measure the gateway against kubectl proxy in one run (about 2 minutes)
+bench: setup ## measure the gateway against kubectl proxy in one run (about 4 minutes)
 	@$(PY) -m bench
 
 .PHONY: lock
