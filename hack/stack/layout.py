@@ -30,6 +30,10 @@ class Layout:
         return self.directory / "approver.kubeconfig"
 
     @property
+    def second_approver_kubeconfig(self) -> Path:
+        return self.directory / "approver2.kubeconfig"
+
+    @property
     def ca_file(self) -> Path:
         return self.directory / "gateway-ca.crt"
 

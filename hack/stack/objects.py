@@ -83,11 +83,13 @@ def major_minor(version: str) -> tuple[int, int]:
 
 
 def _approvers() -> dict[str, Any]:
-    subjects = [
-        {"kind": "Group", "apiGroup": RBAC, "name": APPROVERS},
-        {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": APPROVERS},
-    ]
-    return _binding(APPROVERS, APPROVER, subjects)
+    return _binding(APPROVERS, APPROVER, [{"kind": "Group", "apiGroup": RBAC, "name": APPROVERS}])
+
+
+def approver_binding(account: str) -> dict[str, Any]:
+    """For a service account in the place of a person."""
+    subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": account}
+    return _binding(f"{APPROVERS}-{account}", APPROVER, [subject])
 
 
 def _any_role() -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from hack.stack.programs import Program
 
 Log = Callable[[str], None]
 APPROVER = "alice@example.com"
+SECOND_APPROVER = "bob@example.com"
 AGENT = ("demo-agent", ("ai-agents",), "run-0001")
 AGENT_LIFE = "86400"
 
@@ -139,22 +140,24 @@ def _settle(stack: Stack, log: Log) -> None:
             AGENT_LIFE,
         ),
     )
-    if not layout.approver_kubeconfig.exists() or not stack.cluster.external:
-        _write_approver(stack, log)
+    people_of = ((layout.approver_kubeconfig, APPROVER), (layout.second_approver_kubeconfig, SECOND_APPROVER))
+    for path, person in people_of:
+        if not path.exists() or not stack.cluster.external:
+            _write_approver(stack, path, person, log)
     wait_for_agent(layout.agent_kubeconfig, "/api/v1/namespaces")
 
 
-def _write_approver(stack: Stack, log: Log) -> None:
-    """A person where the cluster signs client certificates, otherwise a service account."""
-    path = stack.layout.approver_kubeconfig
+def _write_approver(stack: Stack, path: Path, person: str, log: Log) -> None:
+    """A person where the cluster signs client certificates, otherwise a service account of that name."""
     try:
-        people.write_person(stack.admin, path, APPROVER, [objects.APPROVERS])
+        people.write_person(stack.admin, path, person, [objects.APPROVERS])
     except ClusterError as error:
-        log(f"{error}; the approver is the service account {NAMESPACE}/{objects.APPROVERS} instead")
-        account = {"apiVersion": "v1", "kind": "ServiceAccount"}
-        metadata = {"name": objects.APPROVERS, "namespace": NAMESPACE}
-        stack.admin.apply("making the approver's account", [{**account, "metadata": metadata}])
-        people.write_account(stack.admin, path, objects.APPROVERS)
+        account = person.partition("@")[0]
+        log(f"{error}; the approver is the service account {NAMESPACE}/{account} instead")
+        metadata = {"name": account, "namespace": NAMESPACE}
+        made = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        stack.admin.apply("making the approver's account", [made, objects.approver_binding(account)])
+        people.write_account(stack.admin, path, account)
 
 
 def wait_for_agent(kubeconfig: Path, path: str, seconds: float = 60) -> None:
