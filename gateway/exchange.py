@@ -36,7 +36,7 @@ from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Spend
 from gateway.standing import LONGEST_REMEMBERED, KnownRead, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
-from gateway.withdrawal import is_withdrawal, may_withdraw, withdrawal_verdict
+from gateway.withdrawal import may_withdraw, reason_to_withdraw, withdrawal_verdict
 
 if TYPE_CHECKING:
     from gateway.data_path import DataPath
@@ -206,12 +206,13 @@ class Exchange:
             return
         body = await self._connection.body()
         await must_wait()
-        if not is_withdrawal(request, body):
+        reason = reason_to_withdraw(request, body)
+        if reason is None:
             verdict = self._judge(request, standing)
             raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
         self.verdict = verdict = withdrawal_verdict(standing.governed)
         await self._record_durably(request)
-        answer = await desk.withdraw(request, standing.caller)
+        answer = await desk.withdraw(request, standing.caller, reason)
         raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=verdict.reason)
 
     async def _authenticate(self) -> Caller:

@@ -56,6 +56,8 @@ def refused(request: Request, approval: Approval, wait: Wait) -> Answer:
         case Waiting.DENIED:
             by, said = _denier(approval)
             return _answer(status.approval_denied(request, name=name, by=by, said=said, again_at=again_at))
+        case Waiting.WITHDRAWN:
+            return _answer(status.approval_withdrawn(request, name=name, again_at=again_at))
         case Waiting.USED:
             return _answer(status.approval_used(request, name=name, again_at=again_at))
         case Waiting.BUSY:

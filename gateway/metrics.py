@@ -30,7 +30,7 @@ VERBS = frozenset((
 VERDICTS = frozenset(("Allow", "Hold", "Deny"))
 HOLD_OUTCOMES = (
     "spent", "lost race", "retry", "timeout", "gone", "overload", "unavailable",
-    "used", "denied", "busy", "lost", "changed", "ended",
+    "used", "denied", "busy", "lost", "changed", "withdrawn", "ended",
 )  # fmt: skip
 UPSTREAM_REASONS = ("connect", "tls", "timeout", "reset", "protocol", "credential")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -125,8 +125,8 @@ class AccessDesk(Protocol):
 class Withdraw(Protocol):
     """Takes back what an agent has asked for."""
 
-    async def withdraw(self, request: Request, caller: Caller) -> Answer:
-        """The cancelled request, or why it is not. Raises nothing."""
+    async def withdraw(self, request: Request, caller: Caller, reason: str = "") -> Answer:
+        """The cancelled request, or why it is not. reason: the caller's words. Raises nothing."""
         ...
 
 

@@ -1,18 +1,18 @@
 """An agent takes back what it asked for: the gateway cancels the request in its own name, for the run that made it.
 
-The gesture is the merge patch `{"status":{"decision":"Cancelled"}}` of the ApprovalRequest's status, as people decide
-with. Nothing else of our own kinds can be written through the gateway: every other patch goes on to be judged, and is
-denied.
+The gesture is the merge patch `{"status":{"decision":"Cancelled"}}` (and `decisionReason`, where there is one) of the
+ApprovalRequest's status, as people decide with. Nothing else of our own kinds can be written through the gateway: every
+other patch goes on to be judged, and is denied.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from chaperone.core import approval as approvals
-from chaperone.core import status
-from chaperone.core.approval import Approval, Phase
+from chaperone.core import status, withdrawal
 from chaperone.core.body import Decoded, Media, decode
 from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller
@@ -25,8 +25,6 @@ from gateway.services import Answer
 
 log = logging.getLogger(__name__)
 
-GESTURE = {"status": {"decision": "Cancelled"}}
-OPEN = (Phase.PENDING, Phase.APPROVED)
 TRIES = 5
 LATER = 5
 """Seconds, in Retry-After, when something on our side must recover first."""
@@ -41,15 +39,12 @@ def may_withdraw(request: Request) -> bool:
     )
 
 
-def is_withdrawal(request: Request, body: bytes) -> bool:
-    """Exactly the gesture, and no dry run of it."""
+def reason_to_withdraw(request: Request, body: bytes) -> str | None:
+    """The agent's words ("" without any) for exactly the gesture, and no dry run of it; None for anything else."""
     decoded = decode(body, request.content_type, request.verb)
-    return (
-        isinstance(decoded, Decoded)
-        and decoded.media is Media.MERGE_PATCH
-        and decoded.value == GESTURE
-        and request.parameter("dryRun") is None
-    )
+    if not isinstance(decoded, Decoded) or decoded.media is not Media.MERGE_PATCH:
+        return None
+    return None if request.parameter("dryRun") is not None else withdrawal.read_gesture(decoded.value)
 
 
 def withdrawal_verdict(governed: Governance) -> Verdict:
@@ -69,50 +64,36 @@ def withdrawal_verdict(governed: Governance) -> Verdict:
 class Withdrawals:
     """Implements gateway.services.Withdraw."""
 
-    def __init__(self, store: ApprovalStore) -> None:
+    def __init__(self, store: ApprovalStore, *, wall: Callable[[], float]) -> None:
+        """wall: Unix seconds."""
         self._store = store
+        self._wall = wall
 
-    async def withdraw(self, request: Request, caller: Caller) -> Answer:
+    async def withdraw(self, request: Request, caller: Caller, reason: str = "") -> Answer:
         """200 with the cancelled object; 404 for what this run did not ask for, whether it is there or not; 409 for what
         has been claimed or has ended. Raises nothing."""
         try:
-            return await self._withdraw(request, caller)
+            return await self._withdraw(request, caller, reason)
         except (KubeError, ValueError) as fault:
             log.warning("a request cannot be taken back", extra={"cause": str(fault)})
             message = "not cancelled: approvals cannot be read or written now; try again"
             return _answer(status.status(503, message, request=request, retry_after=LATER))
 
-    async def _withdraw(self, request: Request, caller: Caller) -> Answer:
+    async def _withdraw(self, request: Request, caller: Caller, reason: str) -> Answer:
         for _ in range(TRIES):
             obj = await self._store.get(request.name)
             approval = approvals.read(obj) if obj is not None else None
-            if approval is None or not _is_from(approval, caller):
+            if obj is None or approval is None or not withdrawal.asked_by(approval, caller):
                 message = f'this run has asked for no approval "{visible(request.name, 253)}"'
                 return _answer(status.status(404, message, request=request))
-            if approval.phase not in OPEN:
-                message = f"not cancelled: {approval.name} is {approval.phase.value} already"
+            if why := withdrawal.refusal(approval):
+                message = f"not cancelled: ApprovalRequest {approval.name} {why}"
                 return _answer(status.status(409, message, request=request))
-            cancelled = await self._store.patch_status(approval.name, _cancel(approval))
+            patch = withdrawal.cancel(obj, approval, self._wall(), reason)
+            cancelled = await self._store.patch_status(approval.name, patch)
             if cancelled is not None:
                 return Answer(200, cancelled)
         raise ValueError(f"{request.name} changes faster than it can be cancelled")
-
-
-def _is_from(approval: Approval, caller: Caller) -> bool:
-    return (approval.issuer, approval.subject, approval.requester, approval.run) == (
-        caller.issuer,
-        caller.subject,
-        caller.username,
-        caller.run,
-    )
-
-
-def _cancel(approval: Approval) -> dict[str, Any]:
-    """Exactly the approval that was read: one that somebody claims at this moment is not cancelled."""
-    return {
-        "metadata": {"resourceVersion": approval.resource_version},
-        "status": {"phase": Phase.CANCELLED.value},
-    }
 
 
 def _answer(document: dict[str, Any]) -> Answer:

@@ -139,7 +139,7 @@ class Worker:
             credential=self.credential,
             limits=self.limits,
             access=AccessDesk(self.approvals, self.snapshot, wall=time.time),
-            withdrawals=Withdrawals(self.approvals),
+            withdrawals=Withdrawals(self.approvals, wall=time.time),
         )
 
     def checks(self) -> Checks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chaperone.core import creation
+from chaperone.core import creation, withdrawal
 from chaperone.core import guard as rules
 from chaperone.core.access import is_access
 from chaperone.core.guard import Refused, Writer
@@ -40,7 +40,7 @@ def stamp(review: Obj, gathering: Gathering, accounts: AccountSettings, now: flo
         return _refused(review, stamped.reason)
     if not stamped:
         return _refused(review, BY_HAND) if _writes_reviews(review, accounts) else ALLOWED
-    refusal = _reviewer_refusal(review, old, gathering)
+    refusal = "" if _withdraws(old, new) else _reviewer_refusal(review, old, gathering)
     return _refused(review, refusal) if refusal else Answer(allowed=True, patch=stamped)
 
 
@@ -108,7 +108,12 @@ def _update_refusal(review: Obj, gathering: Gathering, who: Writer, now: float) 
     )
     if refusal or who is not Writer.PERSON or (old.get("status") or {}) == (new.get("status") or {}):
         return refusal
-    return _reviewer_refusal(review, old, gathering)
+    return "" if _withdraws(old, new) else _reviewer_refusal(review, old, gathering)
+
+
+def _withdraws(old: Obj, new: Obj) -> bool:
+    """Then the rights of reviewers are not asked for: the guard has looked at whose request it is."""
+    return withdrawal.is_one(old.get("status") or {}, new.get("status") or {})
 
 
 def _reviewer_refusal(review: Obj, old: Obj, gathering: Gathering) -> str:

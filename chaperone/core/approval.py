@@ -103,6 +103,10 @@ ACCESS_TRANSITIONS: Mapping[tuple[Phase, Phase], frozenset[Actor]] = {
 GRANT = "Access"
 """spec.type of a grant."""
 
+WITHDRAWN_FOR = 30.0
+"""Seconds for which a cancelled approval refuses its own request: a client that is between two tries must not ask people
+anew for what its user has just taken back."""
+
 TERMINAL = frozenset(Phase) - {before for before, _ in TRANSITIONS}
 
 
@@ -243,6 +247,7 @@ class Waiting(Enum):
     LOST = "lost"
     """The gateway that claimed it never said how it ended: a person must look."""
     CHANGED = "changed"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,10 @@ def waiting_answer(
             return _for_a_while(Waiting.DENIED, "it was denied", _latest(approval) + expire_after, now)
         case Phase.UNKNOWN:
             return Wait(Waiting.LOST, "nobody knows whether it was executed; a person must look")
-        case Phase.EXPIRED | Phase.CANCELLED | Phase.FAILED:
+        case Phase.CANCELLED:
+            until = _latest(approval) + WITHDRAWN_FOR
+            return _for_a_while(Waiting.WITHDRAWN, "it was cancelled by its requester", until, now)
+        case Phase.EXPIRED | Phase.FAILED:
             return Wait(Waiting.NEW_ATTEMPT)
         case _:
             assert_never(approval.phase)

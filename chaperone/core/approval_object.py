@@ -53,7 +53,8 @@ class Review:
 class Approval:
     """An ApprovalRequest object, read. Times are Unix seconds, 0.0 when unset.
 
-    decided_at: when it was approved or denied. executed_at: when the outcome of its execution was written.
+    decided_at: when it was last approved, denied or cancelled. executed_at: when the outcome of its
+    execution was written.
     """
 
     name: str
@@ -286,11 +287,14 @@ def _binding(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _decided_at(source: _Source, reviews: tuple[Review, ...]) -> float:
-    """By the condition that the decision left; else by the last review."""
-    for entry in source.entries("status.conditions"):
-        if entry.get("type") in (Phase.APPROVED.value, Phase.DENIED.value):
-            return _Source(entry, "status.conditions[].").moment("lastTransitionTime")
-    return max((unix_seconds(review.time) for review in reviews if review.time), default=0.0)
+    """By the conditions that decisions left, an approved one can be denied or cancelled yet; else by the last review."""
+    deciding = (Phase.APPROVED.value, Phase.DENIED.value, Phase.CANCELLED.value)
+    left = [
+        _Source(entry, "status.conditions[].").moment("lastTransitionTime")
+        for entry in source.entries("status.conditions")
+        if entry.get("type") in deciding
+    ]
+    return max(left or [unix_seconds(review.time) for review in reviews if review.time], default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

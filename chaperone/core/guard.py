@@ -1,10 +1,10 @@
 """The guard of our own kinds: who may write what on ApprovalRequests and AgentPolicies. Pure; the webhook serves it.
 
-A person patches `status.decision` and nothing else. The mutating webhook turns that into a review stamped with the
-authenticated user (`stamp_review`); the validating one computes the same status again from the stored object and
-refuses every other (`check_update`), so a review in somebody else's name, for another digest, a second one, or one
-without the stamp is refused on the main resource and on `/status` alike. Whether the person may review at all is asked
-apart: of the policy (`reviewer_refusal`) and of RBAC (`approval_right`).
+A person patches `status.decision` and nothing else: a review, or to take back what he asked for (`withdrawal`). The
+mutating webhook stamps the review with the authenticated user (`stamp_review`); the validating one computes the same
+status again from the stored object and refuses every other (`check_update`), so a review in somebody else's name, for
+another digest, a second one, or one without the stamp is refused on the main resource and on `/status` alike. Whether
+the person may review at all is asked apart: of the policy (`reviewer_refusal`) and of RBAC (`approval_rights`).
 
 Functions return "" or a refusal: the rest of a sentence that begins with the object.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from chaperone.core import access
+from chaperone.core import access, withdrawal
 from chaperone.core import approval as life
 from chaperone.core.approval import Actor, Approval, Phase, Review
 from chaperone.core.identity import EXTRA_PREFIX
@@ -78,22 +78,30 @@ def stamp_review(
     approval = readable(old)
     if isinstance(approval, Refused):
         return approval
-    at = float(int(now))
-    decision, reason = status.get("decision"), status.get("decisionReason", "")
-    refusal = _may_be_decided(approval, decision, reason, at) or _may_review_again(
-        approval, username, decision
-    )
-    if refusal:
-        return Refused(refusal)
-    review = Review(username, str(decision), approval.digest, rfc3339(at), visible(str(reason), MAX_REASON))
+    stamped = _stamped(old, approval, username, status, float(int(now)))
+    if isinstance(stamped, Refused):
+        return stamped
     operations = [{"op": "remove", "path": f"/status/{key}"} for key in WRITE_ONLY if key in status]
-    stamped = reviewed_status(old, approval, review)
     operations += [
         {"op": "add", "path": f"/status/{key}", "value": value}
         for key, value in stamped.items()
         if before.get(key) != value
     ]
     return tuple(operations)
+
+
+def _stamped(old: Object, approval: Approval, who: str, new: Object, at: float) -> dict[str, Any] | Refused:
+    """What the decision of this user in `new`, a status, makes of the stored one."""
+    decision, reason = new.get("decision"), new.get("decisionReason", "")
+    if decision == withdrawal.DECISION:
+        refusal = withdrawal.persons_refusal(approval, who, reason)
+        stored = _stored(_mapping(old.get("status")))
+        return Refused(refusal) if refusal else withdrawal.withdrawn(stored, at, str(reason))
+    refusal = _may_be_decided(approval, decision, reason, at) or _may_review_again(approval, who, decision)
+    if refusal:
+        return Refused(refusal)
+    review = Review(who, str(decision), approval.digest, rfc3339(at), visible(str(reason), MAX_REASON))
+    return reviewed_status(old, approval, review)
 
 
 def reviewed_status(old: Object, approval: Approval, review: Review) -> dict[str, Any]:
@@ -251,6 +259,8 @@ def check_update(
     if isinstance(approval, Refused) or isinstance(result, Refused):
         return next(item.reason for item in (approval, result) if isinstance(item, Refused))
     if writer is Writer.PERSON:
+        if withdrawal.is_one(before, after):
+            return withdrawal.check(approval, _stored(before), after, username=username, now=now)
         return _check_review(old, approval, result, after, username=username, now=now)
     return _check_machine(approval, result, before, after, writer=writer, now=now)
 

@@ -174,6 +174,12 @@ def approval_ended(request: Request, *, name: str, became: str) -> dict[str, Any
     return _ended(403, request, Cause("ApprovalEnded", became, name), advice)
 
 
+def approval_withdrawn(request: Request, *, name: str, again_at: str = "") -> dict[str, Any]:
+    """403: whoever asked for it has taken it back. again_at: RFC 3339, when the same command asks anew."""
+    cause = Cause("ApprovalCancelled", "was cancelled by its requester", name)
+    return _ended(403, request, cause, f"Nobody is asked any more.{_after(again_at)}")
+
+
 def approval_executing(request: Request, *, name: str) -> dict[str, Any]:
     """409: another request spends it at this moment."""
     advice = "Look at the result instead of sending it again."

@@ -233,6 +233,7 @@ def ask(subject: Approval, **changes: Any) -> life.Wait:
 
 EXECUTED = replace(APPROVED, phase=Phase.EXECUTED, executed_at=NOW - 10)
 DENIED = approval(Phase.DENIED, no("ann"), decided_at=NOW - 10)
+CANCELLED = approval(Phase.CANCELLED, decided_at=NOW - 10)
 
 RETRIES: list[tuple[str, Approval, dict[str, Any], Waiting, float]] = [
     ("pending", approval(), {}, Waiting.WAIT, NOW + 3600),
@@ -252,7 +253,10 @@ RETRIES: list[tuple[str, Approval, dict[str, Any], Waiting, float]] = [
     ("denied long ago", DENIED, {"now": NOW + 3590}, Waiting.NEW_ATTEMPT, 0.0),
     ("denied at a time that nobody wrote", replace(DENIED, decided_at=0.0), {}, Waiting.DENIED, NOW + 3540),
     ("expired", approval(Phase.EXPIRED), {}, Waiting.NEW_ATTEMPT, 0.0),
-    ("cancelled", approval(Phase.CANCELLED), {}, Waiting.NEW_ATTEMPT, 0.0),
+    ("cancelled just now", CANCELLED, {}, Waiting.WITHDRAWN, NOW + 20),
+    ("cancelled a while ago", CANCELLED, {"now": NOW + 19}, Waiting.WITHDRAWN, NOW + 20),
+    ("cancelled long ago", CANCELLED, {"now": NOW + 20}, Waiting.NEW_ATTEMPT, 0.0),
+    ("cancelled at a time that nobody wrote", approval(Phase.CANCELLED), {}, Waiting.NEW_ATTEMPT, 0.0),
     ("failed", approval(Phase.FAILED), {}, Waiting.NEW_ATTEMPT, 0.0),
     ("AP-05 unknown", approval(Phase.UNKNOWN), {}, Waiting.LOST, 0.0),
     ("for another request", APPROVED, {"digest": OTHER}, Waiting.CHANGED, 0.0),

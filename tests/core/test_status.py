@@ -198,6 +198,8 @@ class TestHeld:
     ("answer", "code", "cause", "words"),
     [
         (answers.approval_used(DELETE, name="apr-1"), 403, "ApprovalUsed", ["apr-1 has been used. One approval"]),
+        (answers.approval_withdrawn(DELETE, name="apr-1", again_at="T"), 403, "ApprovalCancelled",
+         ["apr-1 was cancelled by its requester. Nobody is asked any more. After T the same command"]),
         (answers.approval_used(DELETE, name="apr-1", again_at="T"), 403, "ApprovalUsed", ["After T the same command"]),
         (answers.approval_denied(DELETE, name="apr-1"), 403, "ApprovalDenied", ["apr-1 was denied. Do not try"]),
         (answers.approval_denied(DELETE, name="apr-1", by="ann", said="no\x1b", again_at="T"), 403, "ApprovalDenied",

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from chaperone.core import gate
-from chaperone.core.approval import Phase
+from chaperone.core.approval import WITHDRAWN_FOR, Phase
 from chaperone.core.identity import Caller
 from chaperone.core.policy import Policy, PolicySet, policy_set
 from chaperone.core.request import Request, parse
@@ -31,7 +31,7 @@ from gateway.http.upstream import UpstreamError
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Answer, Fetched, Gather, Spend
-from gateway.withdrawal import Withdrawals, is_withdrawal, may_withdraw
+from gateway.withdrawal import Withdrawals, may_withdraw, reason_to_withdraw
 from tests.kube.fake_api import FakeApi, LostAnswer
 
 CALLER = Caller(issuer="https://issuer.example", subject="agent", username="ci:agent", run="run-1")
@@ -938,20 +938,47 @@ def test_a_request_that_is_taken_back_ends_the_wait_and_asks_nobody_anew() -> No
         async with api().serve() as server, gateway(server) as gw, asyncio.TaskGroup() as group:
             waiting = group.create_task(gw.decide(DELETE))
             name = await filed(server)
-            desk = Withdrawals(gw.store)
+            desk = Withdrawals(gw.store, wall=time.time)
             take_back = request_of("PATCH", f"{APPROVALS.path}/{name}/status")
             for stranger in (replace(CALLER, run="run-2"), replace(CALLER, subject="x")):
                 assert (await desk.withdraw(take_back, stranger)).code == 404
             assert phase(server, name) != "Cancelled"
-            assert (await desk.withdraw(take_back, CALLER)).code == 200
+            done = await desk.withdraw(take_back, CALLER, "not needed\x1b")
+            assert done.code == 200
+            [condition] = done.status["status"]["conditions"]
+            assert (condition["type"], condition["reason"]) == ("Cancelled", "Withdrawn")
+            assert condition["message"] == "taken back by its requester: not needed\\x1b"
             answer = await waiting
             assert isinstance(answer, Answer)
             assert answer.code == 403
             assert f"ApprovalRequest {name} was cancelled" in message(answer)
+            between_two_tries = await gw.decide(DELETE)
+            assert isinstance(between_two_tries, Answer)
+            assert between_two_tries.code == 403
+            assert "the same command asks for a new approval" in message(between_two_tries)
             assert server.names(APPROVALS.path) == [name]
             assert (await desk.withdraw(take_back, CALLER)).code == 409
             absent = request_of("PATCH", f"{APPROVALS.path}/absent/status")
             assert (await desk.withdraw(absent, CALLER)).code == 404
+
+    run(scenario)
+
+
+def test_some_time_after_it_was_taken_back_the_same_request_asks_anew() -> None:
+    async def scenario() -> None:
+        async with api().serve() as server, gateway(server, step=0.1) as gw:
+            clock, long_before = server.clock, rfc3339(time.time() - 3600)
+            server.clock = lambda: long_before
+            await gw.decide(DELETE)
+            server.clock = clock
+            name = await filed(server)
+            long_ago = Withdrawals(gw.store, wall=lambda: time.time() - WITHDRAWN_FOR - 1)
+            take_back = request_of("PATCH", f"{APPROVALS.path}/{name}/status")
+            assert (await long_ago.withdraw(take_back, CALLER)).code == 200
+            answer = await gw.decide(DELETE)
+            assert isinstance(answer, Answer)
+            assert answer.code == 429
+            assert len(server.names(APPROVALS.path)) == 2
 
     run(scenario)
 
@@ -963,7 +990,7 @@ def test_what_is_claimed_is_not_taken_back() -> None:
             name = await filed(server)
             decide(server, name)
             take_back = request_of("PATCH", f"{APPROVALS.path}/{name}/status")
-            desk = Withdrawals(gw.store)
+            desk = Withdrawals(gw.store, wall=time.time)
 
             def claimed_meanwhile(_method: str, _path: str) -> None:
                 server.before_write = None
@@ -982,18 +1009,26 @@ def test_what_is_claimed_is_not_taken_back() -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "query", "expected"),
     [
-        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "", True),
-        (b'{"status":{"decision":"Approved"}}', "application/merge-patch+json", "", False),
-        (b'{"status":{"decision":"Cancelled","phase":"x"}}', "application/merge-patch+json", "", False),
-        (b'{"status":{"decision":"Cancelled"}}', "application/strategic-merge-patch+json", "", False),
-        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "?dryRun=All", False),
-        (b"{", "application/merge-patch+json", "", False),
+        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "", ""),
+        (
+            b'{"status":{"decision":"Cancelled","decisionReason":"no"}}',
+            "application/merge-patch+json",
+            "",
+            "no",
+        ),
+        (b'{"status":{"decision":"Approved"}}', "application/merge-patch+json", "", None),
+        (b'{"status":{"decision":"Cancelled","phase":"x"}}', "application/merge-patch+json", "", None),
+        (b'{"status":{"decision":"Cancelled"}}', "application/strategic-merge-patch+json", "", None),
+        (b'{"status":{"decision":"Cancelled"}}', "application/merge-patch+json", "?dryRun=All", None),
+        (b"{", "application/merge-patch+json", "", None),
     ],
 )
-def test_only_the_gesture_takes_back(body: bytes, content_type: str, query: str, expected: bool) -> None:
+def test_only_the_gesture_takes_back(
+    body: bytes, content_type: str, query: str, expected: str | None
+) -> None:
     request = request_of("PATCH", f"{APPROVALS.path}/apr-1/status{query}", content_type=content_type)
     assert may_withdraw(request)
-    assert is_withdrawal(request, body) is expected
+    assert reason_to_withdraw(request, body) == expected
     assert not may_withdraw(request_of("PATCH", f"{APPROVALS.path}/apr-1"))
 
 

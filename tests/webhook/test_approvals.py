@@ -330,6 +330,50 @@ def test_an_expired_request_is_not_decided_any_more(world: World) -> None:
     assert not Server(world, late).decide()
 
 
+# Taking back
+
+
+def persons(phase: str = "Pending") -> dict[str, Any]:
+    """carol's request for access."""
+    obj = stored(phase)
+    obj["spec"] |= {"type": "Access", "requester": {"username": "carol"}}
+    return obj
+
+
+def test_who_asked_for_access_takes_it_back_without_the_rights_of_an_approver(world: World) -> None:
+    for phase in ("Pending", "Approved"):
+        server = Server(world, persons(phase))
+        assert server.decide("Cancelled", "carol"), server.message
+        assert server.obj["status"]["phase"] == "Cancelled"
+        assert "decision" not in server.obj["status"]
+        assert not server.decide("Cancelled", "carol")
+        assert not server.decide("Approved", "alice")
+    assert world.cluster.questions == []
+
+
+def test_nobody_takes_back_for_another(world: World) -> None:
+    server = Server(world, persons())
+    assert not server.decide("Cancelled", "alice")
+    assert "can be cancelled only by who has asked for it" in server.message
+    held = Server(world, stored(requester="carol"))
+    assert not held.decide("Cancelled", "carol")
+    assert "through the gateway" in held.message
+    lasting = Server(world, persons("Executing"))
+    assert not lasting.decide("Cancelled", "carol")
+    assert "is Executing" in lasting.message
+
+
+def test_taking_back_by_hand_is_no_way_around_the_stamp(world: World) -> None:
+    server = Server(world, persons())
+    for status in ({"phase": "Cancelled"}, {"phase": "Cancelled", "reviews": [reviewed("carol")]}):
+        new = {**server.obj, "status": {**server.obj["status"], **status}}
+        for stamping in (True, False):
+            assert not server.write(new, "carol", stamping=stamping)
+    assert server.obj["status"]["phase"] == "Pending"
+    assert not server.decide("Cancelled", "carol", stamping=False)
+    assert "nothing was decided" in server.message
+
+
 # A person asks for access
 
 
