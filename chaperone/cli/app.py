@@ -35,6 +35,7 @@ def build() -> typer.Typer:
         "show": approvals.show,
         "approve": approvals.approve,
         "deny": approvals.deny,
+        "cancel": approvals.cancel,
         "watch": watch,
         "request-access": request_access,
     }

@@ -1,4 +1,4 @@
-"""`list`, `show`, `approve`, `deny`: ApprovalRequests for the people who decide.
+"""`list`, `show`, `approve`, `deny`, `cancel`: ApprovalRequests for those who decide and those who ask.
 
 A decision is one merge patch of the status, the same that plain kubectl can send; the webhook stamps and counts it.
 """
@@ -38,7 +38,7 @@ class Form(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the ApprovalRequest.")]
-Reason = Annotated[str, typer.Option(help="Why, in your words; kept with your review.", metavar="TEXT")]
+Reason = Annotated[str, typer.Option(help="Why, in your words; kept with the request.", metavar="TEXT")]
 
 
 def list_requests(
@@ -90,6 +90,11 @@ def approve(name: Name, *, reason: Reason = "", cluster: ClusterFlags) -> None:
 def deny(name: Name, *, reason: Reason = "", cluster: ClusterFlags) -> None:
     """Deny a request; one that is approved and not yet used can still be denied."""
     decide(cluster.connect(), name, "Denied", reason)
+
+
+def cancel(name: Name, *, reason: Reason = "", cluster: ClusterFlags) -> None:
+    """Take back a request of your own that nobody has used yet; agents do so through the gateway."""
+    decide(cluster.connect(), name, "Cancelled", reason)
 
 
 # What they share

@@ -131,6 +131,21 @@ def test_a_decision_is_the_patch_that_kubectl_could_send(
     assert f"{decision.lower()}: {NAME} is {decision}" in done.out
 
 
+def test_what_one_has_asked_for_is_taken_back(cluster: FakeCluster, shell: Shell) -> None:
+    cluster.approvals["mine"] = approval("mine", type="Access", requester={"username": "bob"})
+    cluster.approvals["hers"] = approval("hers", type="Access", requester={"username": "carol"})
+    done = shell("cancel", "mine", "--reason", "not needed")
+    assert done.code == 0, done.err
+    assert cluster.seen[-1][3] == {"status": {"decision": "Cancelled", "decisionReason": "not needed"}}
+    assert "cancelled: mine is Cancelled" in done.out
+    [condition] = cluster.approvals["mine"]["status"]["conditions"]
+    assert condition["message"] == "taken back by its requester: not needed"
+    refused = shell("cancel", "hers")
+    assert refused.code == 1
+    assert "can be cancelled only by who has asked for it" in refused.err
+    assert "is Cancelled" in shell("cancel", "mine").err
+
+
 def test_the_webhooks_refusal_is_shown_as_it_is(pending: FakeCluster, shell: Shell) -> None:
     assert shell("approve", NAME).code == 0
     again = shell("approve", NAME)
