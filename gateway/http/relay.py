@@ -25,9 +25,9 @@ class BodyFilter(Protocol):
     def end(self) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """How a forwarded request ended. code: upstream's, 0 when there was none.
+    """How a forwarded request ended; not changed any more. code: upstream's, 0 when there was none.
 
     error: set when upstream failed; `answered` then tells whether the client has already seen the head of a response.
     complete: the client has the whole response.
@@ -144,7 +144,8 @@ class Relay:
         self._bodiless = self._head_only or code in BODILESS
         self._frame(headers, http10=self._client.head is not None and self._client.head.http10)
         out.append(status_line(code))
-        out.extend([b"%s: %s\r\n" % header for header in headers])
+        if headers:
+            out += (b"\r\n".join(map(b": ".join, headers)), b"\r\n")
         if self._chunked:
             out.append(b"Transfer-Encoding: chunked\r\n")
         if self._client.will_close:

@@ -86,6 +86,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         "_interim_count",
         "_no_body",
         "_parser",
+        "_paused",
         "_pieces",
         "_receiver",
         "_silence",
@@ -110,6 +111,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._receiver: Receiver | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._silence = 0.0
+        self._paused = False
         self.transport = None
         self.stream: Stream | None = None
         self.deadline = NEVER
@@ -171,12 +173,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def pause_reading(self) -> None:
         if self.is_open and self.transport is not None:
             self.deadline = NEVER
+            self._paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self.is_open and self.transport is not None:
+        if self._paused and self.is_open and self.transport is not None:
             if self._receiver is not None and self._silence:
                 self.deadline = self._home.deadlines.now() + self._silence
+            self._paused = False
             self.transport.resume_reading()
 
     # -- asyncio.Protocol
