@@ -114,8 +114,8 @@ class World:
         )
 
     async def settled(self, approval: str) -> str:
-        """Its phase, once nobody is at work on it."""
-        while self.phase(approval) == "Executing":  # noqa: ASYNC110  told by another process
+        """Its phase, once nobody is at work on it any more (or the gateway has been killed over it)."""
+        while self.phase(approval) == "Executing" and not self.fate.killed_at:  # noqa: ASYNC110  another process tells
             await asyncio.sleep(0.02)
         return self.phase(approval)
 
