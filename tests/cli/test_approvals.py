@@ -144,6 +144,10 @@ def test_what_one_has_asked_for_is_taken_back(cluster: FakeCluster, shell: Shell
     assert refused.code == 1
     assert "can be cancelled only by who has asked for it" in refused.err
     assert "is Cancelled" in shell("cancel", "mine").err
+    sentence = 'this run has asked for no approval "other"'
+    cluster.refusals[f"{APPROVALS}/other/status"] = (404, "NotFound", sentence)
+    absent = shell("cancel", "other")
+    assert (absent.code, absent.err) == (1, f"kubectl chaperone: {sentence}\n")
 
 
 def test_the_webhooks_refusal_is_shown_as_it_is(pending: FakeCluster, shell: Shell) -> None:
