@@ -22,7 +22,18 @@ from gateway.http.limits import HttpLimits
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.limits import RunLimits
 from gateway.server import Server, ServerSettings
-from gateway.services import AccessDesk, Answer, ChooseFilter, Gather, OpenTap, Services, Spend, no_filter, no_tap
+from gateway.services import (
+    AccessDesk,
+    Answer,
+    ChooseFilter,
+    Gather,
+    OpenTap,
+    Services,
+    Spend,
+    Withdraw,
+    no_filter,
+    no_tap,
+)
 from tests.gateway.upstream import Headers, Upstream
 
 TOKEN = "agent-token"
@@ -331,6 +342,7 @@ def play(
     client_tls: ssl.SSLContext | None = None,
     drain: float = 5.0,
     access: AccessDesk | None = None,
+    withdrawals: Withdraw | None = None,
     run_limits: RunLimits | None = None,
 ) -> None:
     """Run one scene: a gateway with fakes around it, and a recording upstream behind it."""
@@ -351,6 +363,7 @@ def play(
             credential=credential,
             limits=run_limits or RunLimits(),
             access=access,
+            withdrawals=withdrawals,
             choose_filter=choose_filter,
             open_tap=open_tap,
         )
