@@ -115,6 +115,7 @@ def follow(api: Source, pending: Pending, pause: float = PAUSE) -> Iterator[Obje
                     break
                 if event.type != "BOOKMARK" and pending.take(event.type, event.object):
                     yield event.object
+            time.sleep(min(pause, 1.0))  # a server that ends every watch at once is not asked without end
         except (RefusedError, UnreachableError) as error:
             if first:
                 raise

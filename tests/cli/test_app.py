@@ -143,7 +143,10 @@ def test_ctrl_c_ends_a_watch_cleanly(cluster: FakeCluster) -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("delete-dev-1   Pending   critical   coder   delete")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (0, "")
 
 
