@@ -51,7 +51,7 @@ class Payload:
     old_object: the live object before the request. None: there is none (or it is not needed).
     options: the DeleteOptions (or other options object) from the body. None: there are none.
     undetermined: which of "object", "oldObject", "options" exist but could not be read. A condition that
-    needs one of them counts as matched (reference: risk catalogue, section 1).
+    needs one of them counts as matched.
     """
 
     object: Object | None = None

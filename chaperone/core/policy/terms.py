@@ -91,7 +91,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
-    """What the risk catalogue needs to know of this installation and this cluster (reference, section 2)."""
+    """What the risk catalogue needs to know of this installation and this cluster."""
 
     guard_namespace: str = "kube-chaperone"
     sensitive_namespaces: frozenset[str] = frozenset({"kube-system", "kube-public", "kube-node-lease"})
