@@ -16,6 +16,10 @@ part() {
   .venv/bin/pytest -q "$@" || failed+=("$title")
 }
 part "the core, all branches" 2 tests/core --cov=chaperone.core --cov-branch --cov-report=term --cov-fail-under=100
+echo
+echo "test: finding a Kubernetes to test against (seconds; 5 to 15 min, once, where it has to be built)"
+.venv/bin/python -c 'import os; from hack.cluster.sources import find_binaries; find_binaries(os.environ, print)' ||
+  exit 1
 part "programs, settings, scripts" 6 tests --ignore=tests/core --ignore=tests/e2e
 part "end to end: real kubectl, API server and pods" 8 tests/e2e
 echo

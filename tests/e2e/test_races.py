@@ -172,6 +172,7 @@ def client_tls(kubeconfig: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.timeout(1500)  # 500 races take four to five minutes on two busy cores
 def test_two_gateways_race_for_an_approval_and_exactly_one_executes(
     stack: up.Stack, racer: Kubectl, second: tuple[Program, str], admin: Kubectl, place: str
 ) -> None:
