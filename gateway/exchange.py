@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chaperone.core import gate, status
 from chaperone.core.approval import Approval
-from chaperone.core.audit import Stage
 from chaperone.core.gate import Needs
 from chaperone.core.identity import Caller
 from chaperone.core.request import Payload, Request, Unreadable, parse
@@ -29,12 +27,12 @@ from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Head
 from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
-from gateway.known_reads import end_record, key_of, known_read, serve
+from gateway.known_reads import key_of, known_read, serve
 from gateway.passage import CLIENT_GONE, Passage, Plan
-from gateway.record import COMPLETE, RECEIVED, request_record
+from gateway.recorded import Recorded
 from gateway.refusal import RefusalError, refusal
 from gateway.services import Answer, Fetched, Spend
-from gateway.standing import LONGEST_REMEMBERED, KnownRead, Standing, identity_on_the_wire
+from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
 from gateway.withdrawal import may_withdraw, reason_to_withdraw, withdrawal_verdict
 
@@ -48,45 +46,16 @@ _read_again = lru_cache(2048)(parse)
 """`parse` is pure, and clients ask the same again and again."""
 
 
-class Exchange:
+class Exchange(Recorded):
     """From the head of a request to the last byte of its answer."""
 
-    __slots__ = (
-        "_approval",
-        "_connection",
-        "_head",
-        "_passage",
-        "_path",
-        "_subprotocols",
-        "_task",
-        "audit_id",
-        "caller",
-        "done",
-        "forwarded_at",
-        "peer",
-        "received_at",
-        "request",
-        "standing",
-        "verdict",
-    )
+    __slots__ = ("_connection", "_subprotocols", "_task")
 
     def __init__(self, path: DataPath, connection: ClientConnection, head: Head) -> None:
-        self._path = path
+        super().__init__(path, connection.peer, head)
         self._connection: ClientConnection | None = connection
-        self._head = head
         self._task: asyncio.Task[None] | None = None
-        self._passage: Passage | None = None
-        self._approval: Approval | None = None
         self._subprotocols: tuple[str, ...] = ()
-        self.audit_id = path.new_id()
-        self.peer = connection.peer
-        self.received_at = path.clock()
-        self.caller: Caller | None = None
-        self.request: Request | None = None
-        self.standing: Standing | None = None
-        self.verdict: Verdict | None = None
-        self.done = False
-        self.forwarded_at = 0.0
 
     # -- seen from the connection
 
@@ -195,7 +164,7 @@ class Exchange:
             verdict = self._judge(request, standing)
             raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
         self.verdict = draft.verdict
-        await self._record_durably(request)
+        await self.record_durably(request)
         answer = await desk.file(draft)
         raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=draft.verdict.reason)
 
@@ -211,7 +180,7 @@ class Exchange:
             verdict = self._judge(request, standing)
             raise RefusalError(403, status.denied(request, verdict), reason=verdict.reason)
         self.verdict = verdict = withdrawal_verdict(standing.governed)
-        await self._record_durably(request)
+        await self.record_durably(request)
         answer = await desk.withdraw(request, standing.caller, reason)
         raise RefusalError(answer.code, answer.status, headers=answer.headers, reason=verdict.reason)
 
@@ -342,13 +311,13 @@ class Exchange:
             identity = identity_on_the_wire(standing.governed, standing.caller, spent)
         if not request.is_read:
             await must_wait()
-            await self._record_durably(request)
+            await self.record_durably(request)
         self.forwarded_at = self._path.clock()
         plan = Plan(request, self._head, identity, self._subprotocols, standing, verdict, self.audit_id)
         self._passage = passage = Passage(self._path, self, plan, self._connection)
         await passage.open()
 
-    # -- answers and records
+    # -- answers
 
     def refuse(self, error: RefusalError, *, outcome: int | None = None) -> None:
         """Record, then answer, unless there is nobody left to answer to. outcome: of a request that was sent."""
@@ -368,73 +337,6 @@ class Exchange:
             log.exception("an answer could not be written", extra={"auditID": self.audit_id})
             if connection is not None:
                 connection.abort()
-
-    def record(self, stage: Stage, code: int | None = None, reason: str = "") -> dict[str, Any]:
-        standing = self.standing
-        return request_record(
-            stage=stage,
-            audit_id=self.audit_id,
-            received_at=self.received_at,
-            now=self._path.clock(),
-            peer=self.peer,
-            head=self._head,
-            caller=self.caller,
-            request=self.request,
-            verdict=self.verdict,
-            identity=standing.governed.identity if standing is not None else None,
-            forwarded_at=self.forwarded_at,
-            code=code,
-            reason=reason,
-        )
-
-    def begun_record(self, stage: Stage, code: int, known: KnownRead | None) -> Mapping[str, Any]:
-        """Written before the client sees the answer."""
-        if known is None:
-            return self.record(stage, code)
-        return end_record(self, known, self._head, code, self._path.clock())
-
-    async def _record_durably(self, request: Request) -> None:
-        try:
-            await self._path.services.audit.durable(self.record(RECEIVED))
-        except Exception as error:
-            raise refusal(
-                503,
-                "the audit log cannot take the record of this request, so it was not executed; try again",
-                request,
-                reason=f"audit: {type(error).__name__}",
-            ) from error
-
-    def complete(
-        self,
-        code: int,
-        *,
-        reason: str = "",
-        recorded: bool = False,
-        outcome: int | None = None,
-        more: Mapping[str, object] | None = None,
-    ) -> None:
-        """The end, once: the last record, the metrics, the spent approval.
-
-        code: what the client got. outcome: what upstream answered, 0 when that is unknown; None: the same as code.
-        """
-        if self.done:
-            return
-        self.done = True
-        self._passage = None  # a cycle less for the garbage collector, with every request
-        services, now = self._path.services, self._path.clock()
-        if not recorded:
-            record = self.record(COMPLETE, code, reason)
-            record.update(more or {})
-            try:
-                services.audit.write(record)
-            except Exception:
-                log.exception("the end of a request could not be recorded", extra={"auditID": self.audit_id})
-        verb = self.request.verb if self.request is not None else ""
-        word = self.verdict.action.word if self.verdict is not None else ""
-        services.metrics.observe(verb, word, code, now - self.received_at)
-        if self._approval is not None:
-            executed = code if outcome is None else outcome
-            self._path.tasks.spawn(services.holds.finish(self._approval, executed, self.audit_id))
 
 
 def _unauthenticated(refused: Refused) -> RefusalError:

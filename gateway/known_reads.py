@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.data_path import DataPath
     from gateway.exchange import Exchange
     from gateway.http.connection import ClientConnection
+    from gateway.recorded import Recorded
 
 
 def key_of(head: Head) -> tuple[str, str, str]:
@@ -63,7 +64,7 @@ def serve(exchange: Exchange, path: DataPath, connection: ClientConnection, head
     return None
 
 
-def end_record(exchange: Exchange, known: KnownRead, head: Head, code: int, now: float) -> Mapping[str, Any]:
+def end_record(exchange: Recorded, known: KnownRead, head: Head, code: int, now: float) -> Mapping[str, Any]:
     """The record of its ordinary end; from the second one on, all but the id and the times is encoded already."""
     recorded = (exchange.peer, head.user_agent, code)
     if known.records is not None and known.recorded == recorded:

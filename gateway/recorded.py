@@ -1,0 +1,129 @@
+"""What is known of one request, and what is written down of it: the audit records, the metrics, the spent approval.
+
+A mutation is on stable storage before it is forwarded; a request has one end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chaperone.core.approval import Approval
+from chaperone.core.audit import Stage
+from chaperone.core.identity import Caller
+from chaperone.core.request import Request
+from chaperone.core.verdict import Verdict
+from gateway.http.framing import Head
+from gateway.known_reads import end_record
+from gateway.passage import Passage
+from gateway.record import COMPLETE, RECEIVED, request_record
+from gateway.refusal import refusal
+from gateway.standing import KnownRead, Standing
+
+if TYPE_CHECKING:
+    from gateway.data_path import DataPath
+
+log = logging.getLogger(__name__)
+
+
+class Recorded:
+    """The facts of one exchange, as they become known, and its records."""
+
+    __slots__ = (
+        "_approval",
+        "_head",
+        "_passage",
+        "_path",
+        "audit_id",
+        "caller",
+        "done",
+        "forwarded_at",
+        "peer",
+        "received_at",
+        "request",
+        "standing",
+        "verdict",
+    )
+
+    def __init__(self, path: DataPath, peer: str, head: Head) -> None:
+        self._path = path
+        self._head = head
+        self._passage: Passage | None = None
+        self._approval: Approval | None = None
+        self.audit_id = path.new_id()
+        self.peer = peer
+        self.received_at = path.clock()
+        self.caller: Caller | None = None
+        self.request: Request | None = None
+        self.standing: Standing | None = None
+        self.verdict: Verdict | None = None
+        self.done = False
+        self.forwarded_at = 0.0
+
+    def record(self, stage: Stage, code: int | None = None, reason: str = "") -> dict[str, Any]:
+        standing = self.standing
+        return request_record(
+            stage=stage,
+            audit_id=self.audit_id,
+            received_at=self.received_at,
+            now=self._path.clock(),
+            peer=self.peer,
+            head=self._head,
+            caller=self.caller,
+            request=self.request,
+            verdict=self.verdict,
+            identity=standing.governed.identity if standing is not None else None,
+            forwarded_at=self.forwarded_at,
+            code=code,
+            reason=reason,
+        )
+
+    def begun_record(self, stage: Stage, code: int, known: KnownRead | None) -> Mapping[str, Any]:
+        """Written before the client sees the answer."""
+        if known is None:
+            return self.record(stage, code)
+        return end_record(self, known, self._head, code, self._path.clock())
+
+    async def record_durably(self, request: Request) -> None:
+        try:
+            await self._path.services.audit.durable(self.record(RECEIVED))
+        except Exception as error:
+            raise refusal(
+                503,
+                "the audit log cannot take the record of this request, so it was not executed; try again",
+                request,
+                reason=f"audit: {type(error).__name__}",
+            ) from error
+
+    def complete(
+        self,
+        code: int,
+        *,
+        reason: str = "",
+        recorded: bool = False,
+        outcome: int | None = None,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        """The end, once: the last record, the metrics, the spent approval.
+
+        code: what the client got. outcome: what upstream answered, 0 when that is unknown; None: the same as code.
+        """
+        if self.done:
+            return
+        self.done = True
+        self._passage = None  # a cycle less for the garbage collector, with every request
+        services, now = self._path.services, self._path.clock()
+        if not recorded:
+            record = self.record(COMPLETE, code, reason)
+            record.update(more or {})
+            try:
+                services.audit.write(record)
+            except Exception:
+                log.exception("the end of a request could not be recorded", extra={"auditID": self.audit_id})
+        verb = self.request.verb if self.request is not None else ""
+        word = self.verdict.action.word if self.verdict is not None else ""
+        services.metrics.observe(verb, word, code, now - self.received_at)
+        if self._approval is not None:
+            executed = code if outcome is None else outcome
+            self._path.tasks.spawn(services.holds.finish(self._approval, executed, self.audit_id))
