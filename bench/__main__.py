@@ -77,7 +77,7 @@ def _govern(stack: up.Stack) -> str:
         "identity": {"serviceAccount": {"namespace": "agents", "name": GROUP}},
         "access": [{"roleRef": {"kind": "ClusterRole", "name": "admin"}, "clusterWide": True}],
         "rules": rules,
-        "masking": {"profile": "Off"},
+        "masking": {"profile": "Off", "reason": "a bench"},
     }
     policy = {
         "apiVersion": "chaperone.dev/v1alpha1",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chaperone.core.policy import BrokenPolicy, Policy
+from chaperone.core.policy import BrokenPolicy, Masking, Policy
 from controller.bindings import Place
 
 Status = dict[str, Any]
@@ -48,7 +48,7 @@ def policy_status(
     for and this version does not do. before: the status so far; a condition that does not change keeps its
     transition time.
     """
-    conditions = [_ready(policy), _enforceable(policy)]
+    conditions = [_ready(policy), _enforceable(policy), _masking(policy)]
     if standing is not None:
         conditions.append(_bound(policy, standing))
     return {
@@ -103,6 +103,29 @@ def _enforceable(policy: Policy | BrokenPolicy) -> Condition:
     return Condition(
         "Enforceable", holds=True, reason="AsMeant", message="all that the policy asks for is done"
     )
+
+
+def _masking(policy: Policy | BrokenPolicy) -> Condition:
+    """Off is said aloud, with the reason; the printer column shows the profile."""
+    if isinstance(policy, BrokenPolicy):
+        return Condition(
+            "Masking", holds=False, reason="Invalid", message="nothing is shown: see the condition Ready"
+        )
+    masking = policy.masking
+    if masking.is_off:
+        message = f"these agents see every secret they can read: {masking.reason}"
+        return Condition("Masking", holds=False, reason="Off", message=message)
+    return Condition("Masking", holds=True, reason=masking.profile, message=_hidden(masking))
+
+
+def _hidden(masking: Masking) -> str:
+    counts = (
+        (len(masking.keys), "key"),
+        (len(masking.patterns), "pattern"),
+        (len(masking.exempt), "exemption"),
+    )
+    added = [f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts if number]
+    return "secrets are masked" + (f", with {', '.join(added)} of its own" if added else "")
 
 
 def _bound(policy: Policy | BrokenPolicy, standing: Standing) -> Condition:

@@ -6,7 +6,8 @@ Order, strictest wins:
 2. A verb that is not known: Deny.
 3. Policy by policy: a risk that no rule lifts: Deny; else the first matching rule; else the default for the risk level.
    A request without any risk of the catalogue and without a matching rule is allowed: it is left to the narrow rights
-   of the identity. What would have to be masked or recorded and cannot be is denied.
+   of the identity. What would have to be masked or recorded and cannot be is denied, and under Strict masking so are
+   exec, attach, port-forward and proxy.
 4. The strictest of these. Policies in Monitor mode do not count, they only say what they would have done; one
    exception: a risk that no rule lifts is denied in every mode, for it attacks identity or the guard itself.
 5. A Hold with a valid, claimed approval for this very request becomes Allow.
@@ -14,12 +15,13 @@ Order, strictest wins:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from chaperone.core import risk as catalogue
 from chaperone.core.approval import Approval
+from chaperone.core.enforcement import concerned
 from chaperone.core.identity import Caller, Identity
 from chaperone.core.legible import visible
 from chaperone.core.policy import BrokenPolicy, Capabilities, Policy, PolicySet, Question, RuleMatch
@@ -32,7 +34,6 @@ RESOURCE_VERBS = frozenset(
     {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
 )
 PATH_VERBS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
-STREAMS = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
 BY_DEFAULT = "defaults"
 """What a verdict names as its rule where the risk level decided."""
 
@@ -296,7 +297,7 @@ def _rulings(
     if ban:
         return [Ruling(Action.DENY, policy, why=ban) for policy in governed.policies]
     request, level = question.request, risk.level
-    checks = [check for concerns, check in _CANNOT_YET if concerns(request, capabilities)]
+    checks = concerned(request, capabilities)
     rulings = []
     for policy in governed.policies:
         match = policy.first_match(request, question.caller, question)
@@ -334,45 +335,6 @@ def _why(ruling: Ruling, risk: Risk) -> str:
 
 def _told(findings: Iterable[Finding]) -> str:
     return "; ".join(f"{found.reason} ({found.row})" for found in findings)
-
-
-# What this version cannot enforce yet
-
-
-def _streams(request: Request, capabilities: Capabilities) -> bool:
-    return request.is_connect and request.full_resource in STREAMS and not capabilities.recording
-
-
-def _unrecordable(policy: Policy) -> str:
-    if policy.recording_streams != "Required":
-        return ""
-    return (
-        "recording is required and this version of the gateway has no recorder; a person can set "
-        'recording.streams: "Off" in the policy'
-    )
-
-
-def _shows_secrets(request: Request, capabilities: Capabilities) -> bool:
-    """A stored secret comes back in the answer to every verb but create (to a delete: where a finalizer keeps it, or
-    as the list of what a deletecollection removed)."""
-    if request.resource != "secrets" or request.group or capabilities.masking:
-        return False
-    return request.verb != "create"
-
-
-def _unmaskable(policy: Policy) -> str:
-    if policy.masking_profile == "Off":
-        return ""
-    return (
-        "masking is on and this version of the gateway cannot mask yet; a person can set "
-        'masking.profile: "Off" in the policy, with a rule that allows this'
-    )
-
-
-_CANNOT_YET: tuple[tuple[Callable[[Request, Capabilities], bool], Callable[[Policy], str]], ...] = (
-    (_streams, _unrecordable),
-    (_shows_secrets, _unmaskable),
-)
 
 
 # In words

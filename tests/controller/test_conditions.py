@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from chaperone.core.policy import BrokenPolicy, Fault
+from chaperone.core.policy import BrokenPolicy, Fault, Masking
 from controller.bindings import Place
 from controller.conditions import MESSAGE_LIMIT, Standing, policy_status
 from tests.controller.objects import policy
@@ -27,6 +27,7 @@ def test_a_sound_policy_is_ready_and_names_its_bindings() -> None:
     assert {item["type"]: item["status"] for item in status["conditions"]} == {
         "Ready": "True",
         "Enforceable": "True",
+        "Masking": "True",
         "BindingsReady": "True",
     }
     assert status["bindings"] == [
@@ -47,6 +48,21 @@ def test_what_is_not_done_as_written_is_said() -> None:
     status = policy_status(warned, None, {}, 0.0)
     assert condition(status, "Enforceable")["message"] == "spec.masking.patterns: not done"
     assert condition(status, "Enforceable")["status"] == "False"
+
+
+def test_the_masking_profile_is_said_and_off_aloud() -> None:
+    standard = condition(policy_status(policy(), None, {}, 0.0), "Masking")
+    assert (standard["status"], standard["reason"]) == ("True", "Standard")
+    terms = Masking("Strict", keys=("a", "b"), patterns=("x-[0-9]+",))
+    strict = condition(policy_status(replace(policy(), masking=terms), None, {}, 0.0), "Masking")
+    assert (strict["status"], strict["reason"]) == ("True", "Strict")
+    assert strict["message"] == "secrets are masked, with 2 keys, 1 pattern of its own"
+    off = Masking("Off", reason="a cluster without secrets")
+    aloud = condition(policy_status(replace(policy(), masking=off), None, {}, 0.0), "Masking")
+    assert (aloud["status"], aloud["reason"]) == ("False", "Off")
+    assert "see every secret" in aloud["message"]
+    assert "a cluster without secrets" in aloud["message"]
+    assert condition(policy_status(BROKEN, None, {}, 0.0), "Masking")["reason"] == "Invalid"
 
 
 def test_problems_with_bindings_are_said() -> None:

@@ -30,7 +30,7 @@ def policy_object(name: str = "p", /, rules: list[Obj] | None = None, **spec: An
     whole: Obj = {
         "subjects": [{"usernames": ["*"]}],
         "identity": {"serviceAccount": {"namespace": "agents", "name": "coder"}},
-        "masking": {"profile": "Off"},
+        "masking": {"profile": "Off", "reason": "a test"},
         "recording": {"streams": "Off"},
         **spec,
     }

@@ -602,7 +602,7 @@ def test_an_approval_lifts_no_deny() -> None:
 def test_the_gateway_may_look_at_what_it_holds_by_a_dry_run(
     asked: Obj, rules: list[Obj], *, expected: bool
 ) -> None:
-    policies = one(rules, masking={"profile": "Off"}, recording={"streams": "Off"})
+    policies = one(rules, masking={"profile": "Off", "reason": "a test"}, recording={"streams": "Off"})
     assert decide(asked, policies, None, NOW).allowed is expected
 
 

@@ -135,6 +135,43 @@ SENTENCES: dict[str, tuple[Sequence[Obj], Request, Action, str]] = {
     ),
     "with masking off the rule decides": (one(EVERYTHING), GET_SECRET, ALLOW, "all"),
     "with masking off and no rule it is held": (one(), GET_SECRET, HOLD, "defaults"),
+    # Strict masking lets nothing through that it cannot read
+    **{
+        f"strict: no {what}": (one(EVERYTHING, masking={"profile": "Strict"}), ask(line), DENY, "all")
+        for what, line in {
+            "exec": "POST /api/v1/namespaces/dev/pods/p/exec?command=ls&stdout=true",
+            "exec by GET": "GET /api/v1/namespaces/dev/pods/p/exec?command=ls&stdout=true",
+            "attach": "POST /api/v1/namespaces/dev/pods/p/attach?stdout=true",
+            "port-forward": "POST /api/v1/namespaces/dev/pods/p/portforward",
+            "proxy to a pod": "GET /api/v1/namespaces/dev/pods/p:8080/proxy/metrics",
+            "proxy to a service": "POST /api/v1/namespaces/dev/services/web/proxy/login",
+            "console of another group": "GET /apis/vm.example/v1/namespaces/dev/machines/m/portforward",
+        }.items()
+    },
+    "strict: logs are masked": (
+        one(EVERYTHING, masking={"profile": "Strict"}),
+        ask("GET /api/v1/namespaces/dev/pods/p/log"),
+        ALLOW,
+        "all",
+    ),
+    "standard: a rule decides on exec": (
+        one(EVERYTHING, masking={"profile": "Standard"}),
+        EXEC,
+        ALLOW,
+        "all",
+    ),
+    "standard: without a rule proxy is held": (
+        one(masking={"profile": "Standard"}),
+        ask("GET /api/v1/namespaces/dev/services/web/proxy/"),
+        HOLD,
+        "defaults",
+    ),
+    "standard: without a rule port-forward is held": (
+        one(masking={"profile": "Standard"}),
+        ask("POST /api/v1/namespaces/dev/pods/p/portforward"),
+        HOLD,
+        "defaults",
+    ),
     "no session without its recording": (
         one(EVERYTHING, recording={"streams": "Required"}),
         EXEC,
@@ -561,3 +598,9 @@ def test_what_is_denied_before_anything_is_gathered(objects: list[Obj], line: st
     )
     assert (found is not None) is expected
     assert found is None or (found.action is Action.DENY and found.reason)
+
+
+def test_strict_masking_says_why_and_what_to_do() -> None:
+    found = verdict(EXEC, *one(EVERYTHING, masking={"profile": "Strict"}))
+    assert "masking is Strict" in found.reason
+    assert "masking.profile: Standard" in found.reason

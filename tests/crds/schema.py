@@ -19,7 +19,7 @@ KEYWORDS = frozenset(
     {
         "type", "description", "properties", "required", "items", "enum", "pattern", "format", "default",
         "minLength", "maxLength", "minItems", "maxItems", "minProperties", "minimum", "maximum",
-        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "nullable",
+        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "nullable", "anyOf",
     }
 )  # fmt: skip
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -59,6 +59,8 @@ def errors(schema: Schema, value: object, path: str = "") -> list[str]:
     ):
         return [path]
     found = [path] if not _holds(schema, value) else []
+    if "anyOf" in schema and not any(_is_of(branch, value) for branch in schema["anyOf"]):
+        found.append(path)
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         found += [f"{path}.{name}" for name in schema.get("required", ()) if name not in value]
@@ -71,6 +73,14 @@ def errors(schema: Schema, value: object, path: str = "") -> list[str]:
         for index, item in enumerate(value):
             found += errors(schema["items"], item, f"{path}[{index}]")
     return found
+
+
+def _is_of(branch: Schema, value: Any) -> bool:
+    """A branch of anyOf, which only says more of what `properties` describes: required fields and lists of words."""
+    fields = branch.get("properties", {})
+    return all(name in value for name in branch.get("required", ())) and all(
+        name not in value or value[name] in field["enum"] for name, field in fields.items()
+    )
 
 
 def _holds(schema: Schema, value: Any) -> bool:

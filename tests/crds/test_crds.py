@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -60,7 +61,7 @@ def test_every_field_is_structural_and_known_to_the_oldest_server(name: str) -> 
 def test_columns_point_at_fields_that_are_there(name: str) -> None:
     paths = {path for path, _ in walk(schema_of(name))}
     for column in definition(name)["spec"]["versions"][0]["additionalPrinterColumns"]:
-        path = column["jsonPath"].removeprefix(".").replace('[?(@.type=="Ready")]', "[]")
+        path = re.sub(r'\[\?\(@\.type=="\w+"\)\]', "[]", column["jsonPath"].removeprefix("."))
         assert path in paths or path == "metadata.creationTimestamp", column
         assert column["description"], column["name"]
 
@@ -104,7 +105,14 @@ def whole_policy() -> dict[str, Any]:
     """The example with every field that it leaves out, so that each can be spoiled."""
     obj = example()
     spec = obj["spec"]
-    spec["masking"] |= {"keys": ["k"], "patterns": ["p+"], "exempt": ["e"]}
+    place = {
+        "apiGroup": "apps",
+        "kind": "Deployment",
+        "namespaces": ["dev"],
+        "path": "spec.x",
+        "reason": "public",
+    }
+    spec["masking"] |= {"reason": "a test", "keys": ["k"], "patterns": ["p+"], "exempt": [place]}
     spec["approval"]["approvers"]["users"] = ["alice"]
     spec["approval"]["maxGrant"] = "4h"
     spec["access"].append({"roleRef": {"kind": "ClusterRole", "name": "view"}, "clusterWide": True})

@@ -38,7 +38,9 @@ class Agents:
         return bool(
             current
             and ready
-            and all(value == "True" for kind, value in ready.items() if kind != "Enforceable")
+            and all(
+                value == "True" for kind, value in ready.items() if kind not in ("Enforceable", "Masking")
+            )
         )
 
     def kubectl(

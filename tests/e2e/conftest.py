@@ -64,7 +64,7 @@ def conformant(stack: up.Stack, agents: Agents) -> tuple[Kubectl, Kubectl]:
         "conformance",
         access=[{"roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}, "clusterWide": True}],
         rules=[{"name": "everything", "match": {"verbs": ["*"]}, "action": "Allow"}],
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
         recording={"streams": "Off"},
     )
     direct = stack.layout.kubeconfig("direct-conformance")

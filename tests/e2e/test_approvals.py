@@ -34,7 +34,7 @@ def holders(stack: up.Stack, agents: Agents) -> Agents:
             }
         ],
         approval={"holdFor": "20s", "useWithin": "5m"},
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
     )
     return agents
 

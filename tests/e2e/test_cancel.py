@@ -37,7 +37,7 @@ def governed(agents: Agents) -> Agents:
         access=[{"roleRef": role, "clusterWide": True}],
         rules=[{"name": "ask-first", "match": ask_first, "action": "RequireApproval"}],
         approval={"holdFor": "60s", "useWithin": "5m"},
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
     )
     return agents
 

@@ -28,7 +28,7 @@ def agent(stack: up.Stack, agents: Agents, admin: Kubectl) -> Kubectl:
     """An agent without any rights of its own, whose policy asks for two people."""
     rules = [{"name": "own-sandbox", "match": {"namespaces": ["granted-*"]}, "action": "Allow"}]
     approval = {"required": 2, "maxGrant": "10m"}
-    agents.govern(GROUP, rules=rules, approval=approval, masking={"profile": "Off"})
+    agents.govern(GROUP, rules=rules, approval=approval, masking={"profile": "Off", "reason": "a test"})
     return agents.kubectl(GROUP)
 
 

@@ -78,7 +78,7 @@ def govern(agents: Agents, group: str, **approval: str) -> None:
             {"name": "all-else", "match": {"verbs": ["*"]}, "action": "Allow"},
         ],
         approval={"useWithin": "5m", **approval},
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
         recording={"streams": "Off"},
     )
 

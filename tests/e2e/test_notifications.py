@@ -59,7 +59,7 @@ def told(stack: up.Stack) -> Iterator[list[dict[str, Any]]]:
 def test_a_grant_is_told_from_beginning_to_end(
     stack: up.Stack, agents: Agents, admin: Kubectl, approver: Kubectl, told: list[dict[str, Any]]
 ) -> None:
-    agents.govern(GROUP, masking={"profile": "Off"})
+    agents.govern(GROUP, masking={"profile": "Off", "reason": "a test"})
     namespace = f"noted-{uuid.uuid4().hex[:8]}"
     admin.apply("making a namespace", [objects.namespace(namespace)])
     name = asked(agents.kubectl(GROUP), namespace, "4s")

@@ -41,7 +41,7 @@ def agent(stack: up.Stack, agents: Agents) -> Kubectl:
             }
         ],
         approval={"holdFor": "20s"},
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
     )
     return agents.kubectl(GROUP)
 

@@ -54,7 +54,7 @@ def racer(agents: Agents) -> Kubectl:
             }
         ],
         approval={"holdFor": "90s", "useWithin": "5m"},
-        masking={"profile": "Off"},
+        masking={"profile": "Off", "reason": "a test"},
     )
     return agents.kubectl(GROUP)
 

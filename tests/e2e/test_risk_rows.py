@@ -183,7 +183,7 @@ def _pending_csr() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ways(stack: up.Stack, agents: Agents) -> tuple[Way, Way]:
     """(through the gateway, straight at the API server)."""
-    streams: dict[str, Any] = {"masking": {"profile": "Off"}, "recording": {"streams": "Off"}}
+    streams: dict[str, Any] = {"masking": {"profile": "Off", "reason": "a test"}, "recording": {"streams": "Off"}}
     agents.govern(AGENT, access=ADMIN, defaults=DEFAULTS, approval={"holdFor": "1s"}, **streams)
     agents.govern(STRICT, access=ADMIN, defaults={**DEFAULTS, "medium": "Deny"}, **streams)
     kubeconfig = stack.layout.kubeconfig("direct-risk-rows")

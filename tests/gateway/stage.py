@@ -62,7 +62,7 @@ def policy(*rules: Mapping[str, Any], name: str = "agents", **spec: Any) -> dict
             "identity": {"serviceAccount": {"namespace": "agents", "name": "coder"}},
             "rules": list(rules),
             "defaults": {"critical": "Deny", "high": "Allow", "medium": "Allow", "low": "Allow"},
-            "masking": {"profile": "Off"},
+            "masking": {"profile": "Off", "reason": "a test"},
             "recording": {"streams": "Off"},
             **spec,
         },

@@ -18,7 +18,7 @@ HOLD_NAMESPACES: dict[str, Any] = {
             "action": "RequireApproval",
         }
     ],
-    "masking": {"profile": "Off"},
+    "masking": {"profile": "Off", "reason": "a test"},
 }
 
 

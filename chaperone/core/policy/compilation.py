@@ -7,6 +7,7 @@ from typing import Any
 
 from chaperone.core.policy.compiled import BrokenPolicy, Policy, PolicySet
 from chaperone.core.policy.fields import Fields
+from chaperone.core.policy.masking_section import read_masking
 from chaperone.core.policy.rule_section import read_rules
 from chaperone.core.policy.sections import (
     read_access,
@@ -14,7 +15,6 @@ from chaperone.core.policy.sections import (
     read_defaults,
     read_identity,
     read_limits,
-    read_masking,
     read_recording,
     read_subjects,
 )

@@ -55,12 +55,12 @@ class Fields:
         if not self.has(key):
             self.fault(key, message)
 
-    def text(self, key: str, default: str = "") -> str:
-        """A non-empty string; absent: the default."""
+    def text(self, key: str, default: str = "", *, empty: bool = False) -> str:
+        """A string, not empty unless `empty`; absent: the default."""
         value = self._take(key)
         if value is None:
             return default
-        if isinstance(value, str) and 0 < len(value) <= MAX_TEXT:
+        if isinstance(value, str) and len(value) <= MAX_TEXT and (value or empty):
             return value
         self.fault(key, f"must be a string of 1 to {MAX_TEXT} characters")
         return default

@@ -11,10 +11,9 @@ from chaperone.core.legible import visible
 from chaperone.core.policy.fields import Fields
 from chaperone.core.policy.globs import Globs, globs, is_glob
 from chaperone.core.policy.subjects import Subject
-from chaperone.core.policy.terms import Access, ApprovalTerms, Limits, Masking, Recording
+from chaperone.core.policy.terms import Access, ApprovalTerms, Limits, Recording
 from chaperone.core.verdict import Action, RiskLevel
 
-MASKING_PROFILES = ("Standard", "Strict", "Off")
 STREAM_RECORDINGS = ("Required", "BestEffort", "Off")
 BODY_RECORDINGS = ("Masked", "Off")
 ROLE_KINDS = ("ClusterRole", "Role")
@@ -206,29 +205,6 @@ def read_limits(spec: Fields) -> Limits:
     )
     fields.close()
     return limits
-
-
-def read_masking(spec: Fields) -> Masking:
-    fields = spec.child("masking")
-    masking = Masking(
-        profile=fields.choice("profile", MASKING_PROFILES, "Standard"),
-        keys=fields.texts("keys", empty=True) or (),
-        patterns=fields.texts("patterns", empty=True) or (),
-        exempt=fields.texts("exempt", empty=True) or (),
-    )
-    fields.close()
-    for index, pattern in enumerate(masking.patterns):
-        if not _is_expression(pattern):
-            fields.fault(f"patterns[{index}]", "is not a regular expression")
-    return masking
-
-
-def _is_expression(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return True
 
 
 def read_recording(spec: Fields) -> Recording:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
+from chaperone.core.policy.globs import Globs, globs
 from chaperone.core.verdict import Action
 
 
@@ -51,13 +53,53 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemption:
+    """One entry of spec.masking.exempt: a place that stays as it is, and why. kind: as written, a kind or its plural.
+    path: a path class as reports show it, `*` and `?` as in globs. namespaces: globs; None: everywhere, and in objects
+    that have none."""
+
+    kind: str
+    path: str
+    reason: str
+    api_group: str = ""
+    namespaces: tuple[str, ...] | None = None
+
+    def covers(self, path_class: str) -> bool:
+        """True for the value at the path, and for all below it."""
+        return _below(self.path).match(path_class)
+
+    def reaches(self, namespace: str) -> bool:
+        """namespace: "" for objects that have none."""
+        return self.namespaces is None or globs(self.namespaces).match(namespace)
+
+    def same_place(self, other: Exemption) -> bool:
+        """True when both say the same of the same place, be it for other reasons."""
+        return replace(self, reason="") == replace(other, reason="")
+
+
+@lru_cache(maxsize=1024)
+def _below(path: str) -> Globs:
+    return globs((path, f"{path}.*", f"{path}[*", f"{path}#*"))
+
+
+@dataclass(frozen=True, slots=True)
 class Masking:
-    """spec.masking. profile: Standard, Strict or Off; keys, patterns, exempt: additions, as written."""
+    """spec.masking. profile: Standard, Strict or Off; keys, patterns (RE2), exempt: additions, as written.
+    reason: why masking is off."""
 
     profile: str = "Standard"
     keys: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
-    exempt: tuple[str, ...] = ()
+    exempt: tuple[Exemption, ...] = ()
+    reason: str = ""
+
+    @property
+    def is_off(self) -> bool:
+        return self.profile == "Off"
+
+    @property
+    def is_strict(self) -> bool:
+        return self.profile == "Strict"
 
 
 @dataclass(frozen=True, slots=True)
