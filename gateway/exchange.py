@@ -22,6 +22,7 @@ from chaperone.core.verdict import Action, Verdict
 from gateway.access import asks_for_access
 from gateway.asking import read_asking
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
+from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Head
@@ -275,12 +276,12 @@ class Exchange(Recorded):
         unknown = replace(request, payload=Payload(undetermined=frozenset({"object", "oldObject"})))
         verdict = self._judge(unknown, standing)
         headers, body = [(b"Content-Type", answer.content_type.encode("latin-1"))], answer.body
-        chosen = self._path.services.choose_filter(request, standing.caller, verdict)
+        chosen = self._path.services.choose_filter(request, standing, verdict)
         if chosen is not None:
-            headers = chosen.head(answer.code, headers)
-            body = chosen.data(body) + chosen.end()
+            headers, body = filtered(chosen, answer.code, headers, body)
         raw = (dict(headers).get(b"Content-Type", b"application/json"), body)
-        return RefusalError(answer.code, {}, reason="refused by the API server in a dry run", raw=raw)
+        reason = "refused by the API server in a dry run"
+        return RefusalError(answer.code, {}, reason=reason, raw=raw, masked=chosen.counts if chosen else {})
 
     async def _hold(self, request: Request, standing: Standing, verdict: Verdict) -> tuple[Standing, Verdict]:
         """The verdict once people have decided, under the policies of that moment."""
@@ -325,7 +326,8 @@ class Exchange(Recorded):
         head_only = self._head.method == "HEAD"
         headers = (*error.headers, ("Audit-Id", self.audit_id))
         try:
-            self.complete(error.code, reason=error.reason, outcome=outcome)
+            masked = {"masked": dict(error.masked)} if error.masked else None
+            self.complete(error.code, reason=error.reason, outcome=outcome, more=masked)
             if connection is None or connection.is_gone:
                 return
             if error.raw is not None:

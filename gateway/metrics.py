@@ -3,13 +3,14 @@ and handed to the client library once a second and before each scrape (`flush`).
 
 With several workers the client library keeps its values in files (`PROMETHEUS_MULTIPROC_DIR`, set by the
 supervisor before this module is imported), and any worker answers for all. Labels are closed sets: no name,
-path or user of a request ever becomes one.
+path or user of a request ever becomes one; masking rules are named by whoever writes them.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections.abc import Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,6 +36,7 @@ HOLD_OUTCOMES = (
 UPSTREAM_REASONS = ("connect", "tls", "timeout", "reset", "protocol", "credential")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 OTHER = "other"
+MOST_RULES = 1000
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every first one, which nothing reads
 
@@ -105,8 +107,12 @@ class GatewayMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._masked = Counter(
+            name + "masked_values", "Values masked in answers, by rule", ("rule",), registry=registry
+        )
         self._tokens = Counter(name + "token_cache", "Tokens looked up", ("result",), registry=registry)
         self._tallies: dict[tuple[str, str, int], Tally] = {}
+        self._rules: set[str] = set()
         self._tokens_seen = {True: 0, False: 0}
         self._preset()
 
@@ -133,6 +139,14 @@ class GatewayMetrics:
 
     def upstream_error(self, reason: str) -> None:
         self._upstream.labels(reason if reason in UPSTREAM_REASONS else OTHER).inc()
+
+    def masked(self, counts: Mapping[str, int]) -> None:
+        """Rules are named in the rule files and in policies: as many as there are, and no more than MOST_RULES."""
+        for rule, count in counts.items():
+            known = rule in self._rules or len(self._rules) < MOST_RULES
+            if known:
+                self._rules.add(rule)
+            self._masked.labels(rule if known else OTHER).inc(count)
 
     def token_cache(self, *, hit: bool) -> None:
         self._tokens_seen[hit] += 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
+from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError, upstream_request
 from gateway.http.framing import Head
@@ -31,6 +32,7 @@ EXPIRY_LEEWAY = 0.5
 """Seconds after the end of a token's life within which its open streams are closed."""
 RETRYABLE = frozenset({"GET", "HEAD"})
 UNAUTHENTICATED = 401
+NOTHING: Mapping[str, int] = {}
 CLIENT_GONE = 499
 """In records and metrics: the client went before it was answered."""
 
@@ -97,7 +99,7 @@ class Passage:
         self._expiry: asyncio.TimerHandle | None = None
         self._reason = ""
         self._used_token = ""
-        self._filter = path.services.choose_filter(plan.request, plan.standing.caller, plan.verdict)
+        self._filter = path.services.choose_filter(plan.request, plan.standing, plan.verdict)
         self._retried = False
         self._is_stream = plan.known is None and is_long_running(plan.request)
         self._recorded = False
@@ -218,20 +220,22 @@ class Passage:
 
     # -- an ordinary answer
 
-    def _admit(self, code: int) -> None:
-        """Upstream has answered; nothing of it has reached the client. A read is recorded now or not answered."""
+    def _admit(self, code: int, whole: bool = False) -> None:
+        """Upstream has answered; nothing of it has reached the client. A read is recorded now or not answered. whole:
+        the answer has been filtered to its end, so that its record can say what was masked."""
         plan = self._plan
         self._check_credential(code)
         if plan.known is None and not plan.request.is_read and not self._is_stream:
             return
-        record = self._exchange.begun_record(STARTED if self._is_stream else COMPLETE, code, plan.known)
+        ends = not self._is_stream and (whole or self._filter is None)
+        record = self._exchange.begun_record(COMPLETE if ends else STARTED, code, plan.known, self._masked)
         try:
             self._path.services.audit.write(record)
         except Exception as error:
             raise UpstreamError(
                 "the audit log cannot take the record of this request, so its answer is withheld", code=503
             ) from error
-        self._recorded = not self._is_stream
+        self._recorded = ends
 
     def _check_credential(self, code: int) -> None:
         """A 401 is about the gateway's own credential, unless it comes from what lies behind a proxy subresource."""
@@ -254,9 +258,19 @@ class Passage:
         relay = self._receiver
         sent = relay.bytes_sent if isinstance(relay, Relay) else 0
         reason = self._reason or (str(error) if error is not None else "")
-        self._complete(
-            outcome.code, reason=reason, recorded=self._recorded and not reason, more={"bytesSent": sent}
-        )
+        more = {"bytesSent": sent, **self._masked_field()}
+        self._complete(outcome.code, reason=reason, recorded=self._recorded and not reason, more=more)
+
+    @property
+    def _masked(self) -> Mapping[str, int]:
+        return self._filter.counts if self._filter is not None else NOTHING
+
+    def _count_masked(self) -> None:
+        if self._masked:
+            self._path.services.metrics.masked(self._masked)
+
+    def _masked_field(self) -> dict[str, object]:
+        return {"masked": dict(self._masked)} if self._masked else {}
 
     def _failed(self, error: UpstreamError, code: int = 0) -> None:
         """There is nothing to pass on. code: what upstream answered, 0 when it is not known whether it did."""
@@ -329,10 +343,14 @@ class Passage:
             return
         headers, body = end_to_end(refused.headers), refused.body
         if self._filter is not None:
-            headers = self._filter.head(refused.code, headers)
-            body = self._filter.data(body) + self._filter.end()
+            try:
+                headers, body = filtered(self._filter, refused.code, headers, body)
+            except UpstreamError as error:
+                self._failed(error, refused.code)
+                return
         client, self._client = self._client, None
-        self._complete(refused.code, reason="the API server refused the upgrade", recorded=False)
+        reason = "the API server refused the upgrade"
+        self._complete(refused.code, reason=reason, recorded=False, more=self._masked_field())
         if client is not None and not client.is_gone:
             client.answer_raw(refused.code, body, headers)
 
@@ -401,13 +419,18 @@ class Passage:
         if not carry_through or self._plan.request.upgrade:
             self._close_stream()
             self._close_tap("the client went away")
+            self._count_masked()
             self._exchange.complete(
-                CLIENT_GONE, reason="the client went away", outcome=0 if self._sent else None
+                CLIENT_GONE,
+                reason="the client went away",
+                outcome=0 if self._sent else None,
+                more=self._masked_field(),
             )
 
     def _complete(
         self, code: int, *, reason: str, recorded: bool, more: Mapping[str, object] | None = None
     ) -> None:
+        self._count_masked()
         self._close_stream()
         self._receiver = None
         self._exchange.complete(code, reason=reason, recorded=recorded, more=more)

@@ -79,11 +79,16 @@ class Recorded:
             reason=reason,
         )
 
-    def begun_record(self, stage: Stage, code: int, known: KnownRead | None) -> Mapping[str, Any]:
-        """Written before the client sees the answer."""
-        if known is None:
-            return self.record(stage, code)
-        return end_record(self, known, self._head, code, self._path.clock())
+    def begun_record(
+        self, stage: Stage, code: int, known: KnownRead | None, masked: Mapping[str, int]
+    ) -> Mapping[str, Any]:
+        """Written before the client sees the answer. masked: how many values, by rule, as far as that is known."""
+        if known is not None and stage is COMPLETE and not masked:
+            return end_record(self, known, self._head, code, self._path.clock())
+        record = self.record(stage, code)
+        if masked and stage is COMPLETE:
+            record["masked"] = dict(masked)
+        return record
 
     async def record_durably(self, request: Request) -> None:
         try:

@@ -20,10 +20,13 @@ class RefusalError(Exception):
         reason: str = "",
         headers: tuple[tuple[str, str], ...] = (),
         raw: tuple[bytes, bytes] | None = None,
+        masked: Mapping[str, int] | None = None,
     ) -> None:
-        """raw: (content type, body) to send in place of the document: an answer of the API server, as it came."""
+        """raw: (content type, body) to send in place of the document: an answer of the API server. masked: how many
+        values were masked in it, by rule."""
         super().__init__(reason or str(document.get("message", "")))
         self.raw = raw
+        self.masked = masked or {}
         self.code = code
         self.document = document
         self.headers = headers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chaperone.core.approval import Approval
 from chaperone.core.gate import Governance
@@ -17,7 +17,11 @@ from chaperone.core.request import Request
 from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
 from gateway.asking import PLAIN, Asking
+from gateway.http.body_filter import BodyFilter
 from gateway.limits import RunLimits
+
+if TYPE_CHECKING:
+    from gateway.standing import Standing
 
 
 class Authenticator(Protocol):
@@ -154,6 +158,10 @@ class Metrics(Protocol):
         """Open watches, log streams and tunnels of this worker."""
         ...
 
+    def masked(self, counts: Mapping[str, int]) -> None:
+        """Values masked in one answer, by the name of the rule."""
+        ...
+
 
 class Credential(Protocol):
     """The data path's own credential: may impersonate and nothing else. Reloaded by its owner."""
@@ -165,22 +173,6 @@ class Credential(Protocol):
     def reject(self, token: str) -> None:
         """The API server did not accept this token."""
         ...
-
-
-class BodyFilter(Protocol):
-    """Changes a response on its way to the client. Whatever it raises ends the response, unfinished."""
-
-    def ask(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The client's headers as they are to go upstream: Accept and Accept-Encoding narrowed to what can be
-        read here. Called once, before the request is sent."""
-        ...
-
-    def head(self, code: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The headers to send; called once, before any body. Content-Length is removed by the relay."""
-        ...
-
-    def data(self, piece: bytes) -> bytes: ...
-    def end(self) -> bytes: ...
 
 
 class Tap(Protocol):
@@ -203,10 +195,11 @@ OpenTap = Callable[[Request, Caller, Verdict, str], Awaitable[Tap | None]]
 """(request, caller, verdict, audit id), before the upstream handshake. None: nothing is recorded. Raises when the
 stream must be recorded and cannot be."""
 
-ChooseFilter = Callable[[Request, Caller, Verdict], BodyFilter | None]
+ChooseFilter = Callable[[Request, "Standing", Verdict], BodyFilter | None]
+"""(request, who asks and under which policies, verdict), before the request is sent. None: nothing is to be masked."""
 
 
-def no_filter(_request: Request, _caller: Caller, _verdict: Verdict) -> BodyFilter | None:
+def no_filter(_request: Request, _standing: Standing, _verdict: Verdict) -> BodyFilter | None:
     """Every response as it is."""
     return None
 

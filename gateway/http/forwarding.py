@@ -53,7 +53,8 @@ def upstream_request(
     """Head and body: the length announced is that of the body sent. forwarded: the client's headers, or what a filter
     made of them. Raises UnsendableError."""
     parts = _own(request, host, token, audit_id)
-    parts.append(client_lines(head) if forwarded is head.forwarded else _lines(forwarded, head.user_agent))
+    same = forwarded is head.forwarded
+    parts.append(client_lines(head) if same else _filtered_lines(tuple(forwarded), head.user_agent))
     if request.upgrade:
         parts.append(_upgrade(request.upgrade, subprotocols))
     return _with_body(parts, identity, request)
@@ -64,6 +65,12 @@ def client_lines(head: Head) -> bytes:
     if not head.lines:
         head.lines = _lines(head.forwarded, head.user_agent)
     return head.lines
+
+
+@lru_cache(512)
+def _filtered_lines(forwarded: tuple[Header, ...], user_agent: str) -> bytes:
+    """What a filter reads is asked for in the gateway's own name: the API server indents JSON for some user agents."""
+    return _lines(forwarded, f"chaperone ({user_agent})" if user_agent else "chaperone")
 
 
 def _lines(forwarded: Sequence[Header], user_agent: str) -> bytes:

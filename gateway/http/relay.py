@@ -1,28 +1,24 @@
 """The way of an answer to its client. Every byte of a response, and of a tunnel's downstream, passes `Relay` here.
 
 It frames bodies anew, keeps back-pressure, and never ends a response cleanly that did not end cleanly upstream.
-A BodyFilter, when there is one, sees everything before the client does.
+A BodyFilter, when there is one, sees everything before the client does. The head of what it filters waits for the
+body's end, within a bound: then it can say what was masked, and a fault anywhere in it still becomes a plain error.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.http.answers import CLOSE, end_to_end, special, status_line
+from gateway.http.body_filter import BodyFilter, withheld
 from gateway.http.connection import ClientConnection
 from gateway.http.framing import Header
 from gateway.http.upstream import BODILESS, UpstreamConnection, UpstreamError
 
-log = logging.getLogger(__name__)
-
-
-class BodyFilter(Protocol):
-    def head(self, code: int, headers: list[Header]) -> list[Header]: ...
-    def data(self, piece: bytes) -> bytes: ...
-    def end(self) -> bytes: ...
+MOST_HELD = 64 * 1024
+"""Bytes of a filtered body for whose end the head waits."""
 
 
 @dataclass(slots=True)
@@ -52,8 +48,11 @@ class Relay:
         "_ending",
         "_filter",
         "_head_only",
+        "_headers",
+        "_held",
         "_json_lines",
         "_last",
+        "_silence",
         "_started",
         "_upstream",
         "bytes_sent",
@@ -67,15 +66,19 @@ class Relay:
         body_filter: BodyFilter | None = None,
         *,
         head_only: bool = False,
-        admit: Callable[[int], None] | None = None,
+        admit: Callable[[int, bool], None] | None = None,
     ) -> None:
-        """admit: asked with upstream's code before the client sees a byte; raises UpstreamError to withhold it."""
+        """admit: asked with upstream's code, and whether the whole answer has been filtered, before the client sees a
+        byte; raises UpstreamError to withhold it."""
         self._client = client
         self._ended = ended
         self._filter = body_filter
         self._admit = admit
         self._head_only = head_only
         self._upstream: UpstreamConnection | None = None
+        self._headers: list[Header] | None = None
+        self._held: list[bytes] = []
+        self._silence: asyncio.TimerHandle | None = None
         self._started = False
         self._answered = False
         self._chunked = False
@@ -95,15 +98,13 @@ class Relay:
     def received(self, upstream: UpstreamConnection, pieces: list[bytes], complete: bool) -> None:
         out: list[bytes] = []
         try:
-            if not self._started:
-                self._begin(upstream, out)
-            self._body(pieces, complete, out)
-        except UpstreamError as error:
-            self._fail(error)
-            return
-        except Exception:
-            log.exception("the filter of a response failed")
-            self._fail(UpstreamError("the answer could not be checked for secrets, so it is withheld"))
+            if self._headers is None:
+                self._headers = self._read_head(upstream)
+            if self._filter is not None:
+                pieces = self._filtered(self._filter, pieces, complete)
+            self._pass_on(pieces, complete, out)
+        except Exception as error:  # noqa: BLE001 - it ends in an answer, or breaks one off
+            self._fail(withheld(error))
             return
         self._send(out)
         if complete:
@@ -128,22 +129,73 @@ class Relay:
 
     # -- head and body
 
-    def _begin(self, upstream: UpstreamConnection, out: list[bytes]) -> None:
+    def _read_head(self, upstream: UpstreamConnection) -> list[Header]:
         self.code = code = upstream.code
         if 300 <= code < 400 and code != 304:
             raise UpstreamError(f"the API server answered with a redirect ({code}), which is never followed")
-        if self._admit is not None:
-            self._admit(code)
         headers = end_to_end(upstream.headers)
-        if self._filter is not None:
-            headers = self._filter.head(code, headers)
-            headers = [header for header in headers if header[0].lower() != b"content-length"]
+        if self._client is None:
+            self._filter = None
+        self._bodiless = self._head_only or code in BODILESS
+        if self._filter is None:
+            return headers
+        headers = self._filter.head(code, headers)
+        return [header for header in headers if header[0].lower() != b"content-length"]
+
+    def _filtered(self, body_filter: BodyFilter, pieces: list[bytes], complete: bool) -> list[bytes]:
+        """What may go on; none while the head waits, then all that was held with it."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        if not self._bodiless:
+            self._held += [changed for piece in pieces if (changed := body_filter.data(piece))]
+        if complete:
+            if not self._bodiless and (rest := body_filter.end()):
+                self._held.append(rest)
+        elif body_filter.patience:
+            self._silence = asyncio.get_running_loop().call_later(body_filter.patience, self._silent)
+        if not (self._started or complete or body_filter.live or sum(map(len, self._held)) > MOST_HELD):
+            return []
+        held, self._held = self._held, []
+        return held
+
+    def _silent(self) -> None:
+        """Upstream has said nothing for a while; what was held back in case more of it came is let go."""
+        self._silence = None
+        out: list[bytes] = []
+        if self._filter is None or self._upstream is None:
+            return
+        try:
+            if piece := self._filter.idle():
+                held, self._held = [*self._held, piece], []
+                self._pass_on(held, complete=False, out=out)
+        except Exception as error:  # noqa: BLE001 - it breaks the answer off
+            self._fail(withheld(error))
+            return
+        self._send(out)
+
+    def _pass_on(self, pieces: list[bytes], complete: bool, out: list[bytes]) -> None:
+        if not self._started:
+            if self._filter is not None and not (pieces or complete or self._filter.live):
+                return
+            self._begin(complete, sum(map(len, pieces)), out)
+        self._body(pieces, complete, out)
+
+    def _begin(self, complete: bool, size: int, out: list[bytes]) -> None:
+        """size: of the body, where the whole of it is there."""
+        headers = self._headers or []
+        whole = complete and self._filter is not None
+        if self._admit is not None:
+            self._admit(self.code, whole)
         self._started = True
         if self._client is None:
             return
-        self._bodiless = self._head_only or code in BODILESS
+        if self._filter is not None:
+            headers = headers + self._filter.tell(whole=whole)
+            if whole and not self._bodiless:
+                headers.append((b"Content-Length", b"%d" % size))
         self._frame(headers, http10=self._client.head is not None and self._client.head.http10)
-        out.append(status_line(code))
+        out.append(status_line(self.code))
         if headers:
             out += (b"\r\n".join(map(b": ".join, headers)), b"\r\n")
         if self._chunked:
@@ -167,10 +219,6 @@ class Relay:
     def _body(self, pieces: list[bytes], complete: bool, out: list[bytes]) -> None:
         if self._bodiless:
             return
-        if self._filter is not None:
-            pieces = [changed for piece in pieces if (changed := self._filter.data(piece))]
-            if complete and (rest := self._filter.end()):
-                pieces.append(rest)
         if pieces:
             size = sum(map(len, pieces))
             self.bytes_sent += size
@@ -226,6 +274,9 @@ class Relay:
 
     def cut(self) -> None:
         """Drop the upstream side at once."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()
@@ -238,8 +289,15 @@ class Relay:
             return
         if not self._chunked or (self._json_lines and self._last not in (b"", b"\n")):
             return
+        out: list[bytes] = []
+        try:
+            rest = self._filter.cut() if self._filter is not None else b""
+            self._body([rest] if rest else [], complete=True, out=out)
+        except Exception as error:  # noqa: BLE001 - it breaks the answer off
+            self._fail(withheld(error))
+            return
         self.cut()
-        client.write(b"0\r\n\r\n")
+        self._send(out)
         client.finish_and_close()
         self._end(None)
 

@@ -130,6 +130,7 @@ class FakeMetrics:
     observed: list[tuple[str, str, int]] = field(default_factory=list)
     open_streams: int = 0
     upstream_errors: list[str] = field(default_factory=list)
+    masked_values: dict[str, int] = field(default_factory=dict)
 
     def observe(self, verb: str, verdict: str, code: int, seconds: float) -> None:
         assert seconds >= 0
@@ -143,6 +144,10 @@ class FakeMetrics:
 
     def streams(self, count: int) -> None:
         self.open_streams = count
+
+    def masked(self, counts: Mapping[str, int]) -> None:
+        for rule, count in counts.items():
+            self.masked_values[rule] = self.masked_values.get(rule, 0) + count
 
 
 @dataclass

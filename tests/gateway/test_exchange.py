@@ -10,12 +10,13 @@ import pytest
 
 from chaperone.core import status
 from chaperone.core.approval import Approval, Phase, Review
-from chaperone.core.identity import Caller
 from chaperone.core.policy import policy_set
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.asking import Asking
-from gateway.services import Answer, Gather, Spend
+from gateway.services import Answer, ChooseFilter, Gather, Spend
+from gateway.standing import Standing
+from tests.gateway.filters import PassingFilter
 from tests.gateway.stage import (
     AGENT,
     CREDENTIAL,
@@ -498,7 +499,7 @@ def test_holds_may_look_at_the_cluster_as_the_agent() -> None:
 # The choke point
 
 
-class Redact:
+class Redact(PassingFilter):
     def ask(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         return [(b"Accept", b"application/json"), *(one for one in headers if one[0] != b"Accept")]
 
@@ -514,7 +515,7 @@ class Redact:
         return b"!"
 
 
-def redact(_request: Request, _caller: Caller, _verdict: Verdict) -> Redact:
+def redact(_request: Request, _standing: Standing, _verdict: Verdict) -> Redact:
     return Redact()
 
 
@@ -522,7 +523,7 @@ def test_a_filter_sees_every_answer_before_the_client() -> None:
     async def scene(stage: Stage) -> None:
         got = await stage.exchange(request(PODS, "Accept: application/vnd.kubernetes.protobuf"))
         assert (got.code, got.body, got.values("x-masked")) == (200, b"a *** value!", ["200"])
-        assert got.values("content-length") == []
+        assert (got.values("content-length"), got.values("x-whole")) == (["12"], ["yes"])
         assert stage.upstream.requests[0].values("accept") == ["application/json"]
 
     play(scene, upstream=Upstream(reply(200, b"a secret value")), choose_filter=redact)
@@ -537,18 +538,43 @@ def test_a_filter_that_fails_withholds_the_answer() -> None:
     play(scene, upstream=Upstream(reply(200, b"explode")), choose_filter=redact)
 
 
-def test_a_filter_that_fails_in_the_middle_breaks_the_answer_off() -> None:
+def redact_live(_request: Request, _standing: Standing, _verdict: Verdict) -> Redact:
+    body_filter = Redact()
+    body_filter.live = True
+    return body_filter
+
+
+@pytest.mark.parametrize(("choose", "start"), [(redact_live, b"fine"), (redact, b"fine" * 20_000)])
+def test_a_filter_that_fails_in_the_middle_breaks_the_answer_off(choose: ChooseFilter, start: bytes) -> None:
     async def answer(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(CHUNKED + chunks(b"fine", end=False))
-        await asyncio.sleep(0.02)
+        writer.write(CHUNKED + chunks(start, end=False))
+        await gone_on.wait()
         writer.write(chunks(b"explode"))
 
     async def scene(stage: Stage) -> None:
         client = await stage.connect()
         await client.send(request())
-        await client.head()
-        assert await client.piece() == b"fine"
-        assert await client.rest() == b""
+        _, headers = await client.head()
+        assert ("X-Whole", "no") in headers
+        assert await client.piece() in start
+        gone_on.set()
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
+
+    gone_on = asyncio.Event()
+    play(scene, upstream=Upstream(answer), choose_filter=choose)
+
+
+def test_a_short_answer_that_fails_in_the_middle_is_a_plain_error() -> None:
+    async def answer(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunks(b"fine", end=False))
+        await writer.drain()
+        writer.write(chunks(b"explode"))
+
+    async def scene(stage: Stage) -> None:
+        assert (await stage.exchange(request())).status["code"] == 502
+        assert [(one["stage"], one["responseStatus"]["code"]) for one in stage.audit.records] == [
+            ("ResponseComplete", 502)
+        ]
 
     play(scene, upstream=Upstream(answer), choose_filter=redact)
 

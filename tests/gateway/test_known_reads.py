@@ -9,6 +9,7 @@ import pytest
 from chaperone.core.policy import policy_set
 from chaperone.core.token import Refused
 from gateway.http.framing import Head, Header
+from tests.gateway.filters import PassingFilter
 from tests.gateway.stage import AGENT, DENY_SECRETS, PODS, Client, Stage, play, policy, request
 
 SECRET = "/api/v1/namespaces/dev/secrets/a"
@@ -157,23 +158,18 @@ def test_a_new_credential_is_used_at_once() -> None:
     play(scene)
 
 
-class Loud:
+class Loud(PassingFilter):
     """A filter that keeps count of what it has seen."""
 
     def __init__(self, made: list[Loud]) -> None:
+        super().__init__()
         made.append(self)
 
     def ask(self, headers: list[Header]) -> list[Header]:
         return [*headers, (b"Accept", b"application/json")]
 
-    def head(self, _code: int, headers: list[Header]) -> list[Header]:
-        return headers
-
     def data(self, piece: bytes) -> bytes:
         return piece.replace(b"PodList", b"Masked!")
-
-    def end(self) -> bytes:
-        return b""
 
 
 def test_every_answer_has_its_own_filter() -> None:
