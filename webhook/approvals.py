@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chaperone.core import creation, withdrawal
+from chaperone.core import creation, on_behalf, withdrawal
 from chaperone.core import guard as rules
 from chaperone.core.access import is_access
 from chaperone.core.guard import Refused, Writer
@@ -29,6 +29,10 @@ def stamp(review: Obj, gathering: Gathering, accounts: AccountSettings, now: flo
 
     Raises KubeError when RBAC cannot be asked.
     """
+    seen = on_behalf.for_the_person(review, accounts.console)
+    if isinstance(seen, on_behalf.Unusable):
+        return _refused(review, seen.reason)
+    review = seen
     if review["operation"] == "CREATE":
         return _stamp_access(review, gathering, accounts, now)
     old, new = _object(review, "oldObject"), _object(review, "object")
@@ -46,6 +50,10 @@ def stamp(review: Obj, gathering: Gathering, accounts: AccountSettings, now: flo
 
 def validate(review: Obj, gathering: Gathering, accounts: AccountSettings, now: float) -> Answer:
     """The validating answer to any write. Raises KubeError when RBAC cannot be asked."""
+    seen = on_behalf.for_the_person(review, accounts.console)
+    if isinstance(seen, on_behalf.Unusable):
+        return _refused(review, seen.reason)
+    review = seen
     old, new = _object(review, "oldObject"), _object(review, "object")
     who = writer(review, accounts)
     match review["operation"]:

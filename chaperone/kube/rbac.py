@@ -19,6 +19,7 @@ IMPERSONATOR = "chaperone-impersonator"
 GATEWAY = "chaperone-gateway"
 CONTROLLER = "chaperone-controller"
 WEBHOOK = "chaperone-webhook"
+CONSOLE = "chaperone-console"
 APPROVER = "chaperone-approver"
 REQUESTER = "chaperone-requester"
 
@@ -88,13 +89,14 @@ def rbac_manifests(
     certificate_secret: where the controller keeps the webhook's certificate; "" when it does not.
     """
     return [
-        *(_account(namespace, name) for name in (IMPERSONATOR, GATEWAY, CONTROLLER, WEBHOOK)),
+        *(_account(namespace, name) for name in (IMPERSONATOR, GATEWAY, CONTROLLER, WEBHOOK, CONSOLE)),
         *impersonator_manifests(namespace, identities),
         *_program(namespace, GATEWAY, _gateway_rules(token_reviews=token_reviews)),
         *_gateway_home(namespace),
         *_program(namespace, CONTROLLER, _controller_rules(bindable_roles)),
         *(_certificate_rights(namespace, certificate_secret) if certificate_secret else ()),
         *_program(namespace, WEBHOOK, _webhook_rules()),
+        *_program(namespace, CONSOLE, _console_rules()),
         _cluster_role(APPROVER, _approver_rules()),
         _cluster_role(REQUESTER, _requester_rules()),
     ]
@@ -232,6 +234,17 @@ def _webhook_rules() -> list[Manifest]:
         _rule([OWN], ["approvalrequests"], ["get"]),
         # The risk catalogue asks which accounts and roles are powerful, as in the gateway.
         _rule([RBAC], ["roles", "clusterroles", "rolebindings", "clusterrolebindings"], READ),
+        _rule(["authorization.k8s.io"], ["subjectaccessreviews"], ["create"]),
+    ]
+
+
+def _console_rules() -> list[Manifest]:
+    """It shows our own kinds, and passes on what people who have logged in decide: the webhook asks RBAC about them, and
+    before it ends a run the console does. It may approve nothing itself."""
+    return [
+        _rule([OWN], ["agentpolicies", "approvalrequests"], READ),
+        _rule([OWN], ["approvalrequests/status"], ["get", "patch"]),
+        _rule([OWN], ["agentsessions"], [*READ, "patch"]),
         _rule(["authorization.k8s.io"], ["subjectaccessreviews"], ["create"]),
     ]
 

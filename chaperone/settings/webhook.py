@@ -67,6 +67,13 @@ class AccountSettings:
             pattern=USERNAME,
         ),
     ] = "system:serviceaccount:kube-chaperone:chaperone-controller"
+    console: Annotated[
+        str,
+        Setting(
+            "the console's account: it may pass on decisions of people who have logged in there; empty: there is none",
+            pattern=r"[^\x00-\x1f\x7f]{0,512}",
+        ),
+    ] = "system:serviceaccount:kube-chaperone:chaperone-console"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,5 +120,12 @@ class WebhookSettings:
 
     def faults(self) -> Iterator[SettingFault]:
         """What only several settings together can show."""
-        if self.accounts.gateway == self.accounts.controller:
-            yield SettingFault("accounts", "gateway and controller must be two accounts: their rights differ")
+        named = [
+            account
+            for account in (self.accounts.gateway, self.accounts.controller, self.accounts.console)
+            if account
+        ]
+        if len(set(named)) != len(named):
+            yield SettingFault(
+                "accounts", "gateway, controller and console must be different accounts: their rights differ"
+            )

@@ -9,6 +9,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 GATEWAY = "system:serviceaccount:kube-chaperone:chaperone-gateway"
+CONSOLE = "system:serviceaccount:kube-chaperone:chaperone-console"
 CONTROLLER = "system:serviceaccount:kube-chaperone:chaperone-controller"
 CODER = "system:serviceaccount:agents:coder"
 

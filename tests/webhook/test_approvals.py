@@ -11,7 +11,7 @@ import pytest
 
 from chaperone.core.access import build_access_request
 from tests.webhook.fakes import NOW, World, policy_object
-from tests.webhook.reviews import CODER, CONTROLLER, GATEWAY, ask, review
+from tests.webhook.reviews import CODER, CONSOLE, CONTROLLER, GATEWAY, ask, review
 
 DIGEST = "sha256:" + "b" * 64
 STAMPED_AT = "1970-01-12T13:46:40Z"  # NOW
@@ -498,3 +498,40 @@ def test_only_the_controller_says_what_people_were_told() -> None:
         new = copy.deepcopy(server.obj)
         new["metadata"]["annotations"] = {"chaperone.dev/notified": "pending"}
         assert server.write(new, user, subresource="") is allowed
+
+
+def on_behalf(server: Server, username: str, *, user: str = CONSOLE, **terms: Any) -> bool:
+    person = {"username": username, "groups": ["oncall"]}
+    status = {**server.obj["status"], "decision": "Approved", "onBehalfOf": person}
+    return server.write({**server.obj, "status": status}, user, **terms)
+
+
+def test_the_console_passes_on_a_decision_which_counts_as_the_persons(world: World) -> None:
+    server = Server(world, stored(required=2))
+    assert on_behalf(server, "alice"), server.message
+    assert server.obj["status"]["reviews"] == [reviewed("alice")]
+    assert not on_behalf(server, "alice"), "the same person twice"
+    assert server.decide(user="bob"), server.message
+    assert [entry["username"] for entry in server.obj["status"]["reviews"]] == ["alice", "bob"]
+
+
+def test_through_the_console_nobody_may_more_than_by_himself(world: World) -> None:
+    for person in ("carol", "agent-1", CODER, CONSOLE, "system:admin"):
+        assert not on_behalf(Server(world, stored()), person), person
+    assert not Server(world, stored()).decide(user=CONSOLE), "the console itself is nobody"
+
+
+def test_nobody_but_the_console_speaks_for_others(world: World) -> None:
+    for user in ("bob", GATEWAY, CONTROLLER):
+        assert not on_behalf(Server(world, stored()), "alice", user=user)
+        assert not on_behalf(Server(world, stored()), "alice", user=user, stamping=False)
+
+
+def test_a_review_that_the_console_writes_itself_must_be_the_named_persons(world: World) -> None:
+    server = Server(world, stored())
+    status = {
+        "phase": "Approved",
+        "reviews": [reviewed("bob")],
+        "onBehalfOf": {"username": "alice", "groups": []},
+    }
+    assert not server.write({**server.obj, "status": status}, CONSOLE, stamping=False)

@@ -77,7 +77,7 @@ def test_one_account_cannot_be_gateway_and_controller(
     accounts = "accounts: {gateway: same, controller: same}"
     config.write_text(f"listen: {{certificate: {listen.certificate}, key: {listen.key}}}\n{accounts}\n")
     assert main(["--config", str(config)]) == 2
-    assert "two accounts" in capsys.readouterr().err
+    assert "different accounts" in capsys.readouterr().err
 
 
 def test_a_client_that_says_nothing_more_does_not_keep_its_thread(listen: WebhookListenSettings) -> None:
