@@ -202,6 +202,8 @@ def _add_verdict(entry: dict[str, Any], verdict: Verdict) -> None:
             "generation": verdict.policy_generation,
             "rule": verdict.rule,
         }
+    if verdict.masking_profile:
+        entry["maskingProfile"] = verdict.masking_profile
     if len(verdict.policies) > 1:
         entry["policies"] = list(verdict.policies)
     if verdict.reason:

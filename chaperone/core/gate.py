@@ -34,6 +34,8 @@ RESOURCE_VERBS = frozenset(
     {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
 )
 PATH_VERBS = frozenset({"get", "head", "post", "put", "patch", "delete", "options"})
+PROFILES = ("Off", "Standard", "Strict")
+"""Of masking, by strictness."""
 BY_DEFAULT = "defaults"
 """What a verdict names as its rule where the risk level decided."""
 
@@ -41,6 +43,7 @@ BY_DEFAULT = "defaults"
 @dataclass(frozen=True, slots=True)
 class Governance:
     """Who governs a caller, and whom the gateway impersonates for them. identity None: refusal says why.
+    masking_profile: the strictest of theirs; "" with a refusal.
 
     Computed once per caller and policy generation; the gateway caches it.
     """
@@ -49,6 +52,7 @@ class Governance:
     broken: tuple[BrokenPolicy, ...] = ()
     identity: Identity | None = None
     refusal: str = ""
+    masking_profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,10 @@ def governed_by(sound: Iterable[Policy], broken: Iterable[BrokenPolicy]) -> Gove
     defects = tuple(sorted(broken, key=lambda policy: policy.name))
     identity = policies[0].identity if policies else None
     refusal = _broken(defects) or _none(policies) or _clash(policies)
-    return Governance(policies, defects, None if refusal else identity, refusal)
+    if refusal:
+        return Governance(policies, defects, None, refusal)
+    profile = max((policy.masking.profile for policy in policies), key=PROFILES.index)
+    return Governance(policies, defects, identity, masking_profile=profile)
 
 
 def _broken(broken: tuple[BrokenPolicy, ...]) -> str:
@@ -258,6 +265,7 @@ def _decided(case: _Case, ruling: Ruling, action: Action, would: Action, reason:
         risk=case.risk,
         policies=tuple([policy.name for policy in case.governed.policies]),
         would=would,
+        masking_profile=case.governed.masking_profile,
     )
 
 
@@ -271,6 +279,7 @@ def _spent(case: _Case, ruling: Ruling, approval: Approval) -> Verdict:
         risk=case.risk,
         policies=tuple([policy.name for policy in case.governed.policies]),
         would=Action.ALLOW,
+        masking_profile=case.governed.masking_profile,
         approval_uid=approval.uid,
         approval_name=approval.name,
     )

@@ -71,6 +71,7 @@ class Verdict:
     policy, rule: what decided; rule is "defaults" when the risk level decided, "" when no rule was reached.
     reason: one sentence that a person or a model can act on. policies: every governing policy, by name.
     would: in Monitor mode, what Enforce would have said (action is then ALLOW); otherwise equal to action.
+    masking_profile: the strictest of the governing policies (Strict, Standard, Off); "" when nobody governs for sure.
     approval_uid, approval_name: set when a spent approval turned a Hold into this Allow.
     """
 
@@ -82,5 +83,6 @@ class Verdict:
     risk: Risk = NO_RISK
     policies: tuple[str, ...] = ()
     would: Action | None = None
+    masking_profile: str = ""
     approval_uid: str = ""
     approval_name: str = ""

@@ -49,6 +49,7 @@ def test_a_whole_record() -> None:
         risk=Risk((Finding("R07", RiskLevel.HIGH, "x"), Finding("R09", RiskLevel.LOW, "y"))),
         policies=("coders", "others"),
         would=Action.HOLD,
+        masking_profile="Off",
         approval_uid="uid-1",
         approval_name="apr-1",
     )
@@ -99,6 +100,7 @@ def test_a_whole_record() -> None:
         "verdict": "Allow",
         "would": "Hold",
         "policy": {"name": "coders", "generation": 4, "rule": "scale"},
+        "maskingProfile": "Off",
         "policies": ["coders", "others"],
         "verdictReason": 'approved: "apr-1"',
         "risk": {"level": "high", "rows": ["R07", "R09"]},

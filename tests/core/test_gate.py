@@ -604,3 +604,15 @@ def test_strict_masking_says_why_and_what_to_do() -> None:
     found = verdict(EXEC, *one(EVERYTHING, masking={"profile": "Strict"}))
     assert "masking is Strict" in found.reason
     assert "masking.profile: Standard" in found.reason
+
+
+def test_a_verdict_says_how_much_is_masked() -> None:
+    """The strictest profile of all that govern, so that Off is read in every record."""
+    objects = [
+        policy_object("a", EVERYTHING),
+        policy_object("b", EVERYTHING, masking={}),
+        policy_object("c", EVERYTHING, masking={"profile": "Strict"}),
+    ]
+    found = [verdict(GET_POD, *objects[:count]).masking_profile for count in (1, 2, 3)]
+    assert found == ["Off", "Standard", "Strict"]
+    assert verdict(GET_POD).masking_profile == ""
