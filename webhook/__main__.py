@@ -19,10 +19,10 @@ from flask import Flask
 from chaperone.core.policy import RiskSettings
 from chaperone.kube.errors import EndpointError
 from chaperone.kube.official import Cache, connect
+from chaperone.serving.server import Server
 from chaperone.settings.loading import SettingsError, load_file
 from chaperone.settings.webhook import WebhookSettings
 from webhook.gathering import Gathering
-from webhook.server import Server
 from webhook.standing import OnChange, Standing
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

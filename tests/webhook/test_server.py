@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
+from chaperone.serving.server import SILENCE, Server
 from chaperone.settings.webhook import WebhookListenSettings, WebhookSettings
-from tests.webhook.test_tls import write_pair
+from tests.serving.test_certificates import write_pair
 from webhook.__main__ import METRICS_FOLDER, _shared_metrics, main
-from webhook.server import SILENCE, Server
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from chaperone.serving.certificates import Certificates
 from chaperone.settings.webhook import WebhookListenSettings
-from webhook.tls import Certificates
 
 
 def write_pair(folder: Path, name: str, *, mtime: int) -> WebhookListenSettings:

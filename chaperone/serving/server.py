@@ -1,4 +1,4 @@
-"""The Flask application under gunicorn's threads, with our own TLS context. One process is the default: the work
+"""A WSGI application under gunicorn's threads, with our own TLS context. One process is the default: the work
 is small, and a thread answers while another waits for the API server. More processes use more cores."""
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from chaperone.settings.webhook import WebhookSettings
-from webhook.tls import Certificates
+from chaperone.serving.certificates import Certificates
+from chaperone.serving.terms import Terms
 
 SILENCE = 10
 """Seconds that a client may keep a thread waiting for its next byte. gunicorn's threads wait for ever: sixteen clients
-that say hello and no more would stop every review."""
+that say hello and no more would stop every answer."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """Runs until SIGTERM or SIGINT, then lets running reviews end. build: makes the application inside the
-    worker, so that threads and connections are never shared across a fork."""
+    """Runs until SIGTERM or SIGINT, then lets running requests end. build: makes the application inside the
+    worker, so that threads and connections are never shared across a fork. request_line: longest, in bytes."""
 
-    def __init__(self, settings: WebhookSettings, build: Callable[[], Flask]) -> None:
+    def __init__(self, settings: Terms, build: Callable[[], Any], *, request_line: int = 512) -> None:
         self._settings = settings
         self._build = build
+        self._request_line = request_line
         self._certificates = Certificates(settings.listen)
         self._certificates.context()  # a certificate that cannot be used ends the program here, with its reason
         super().__init__()
@@ -58,12 +58,12 @@ class Server(BaseApplication):  # type: ignore[misc]
             "post_worker_init": _settle,
             "accesslog": None,
             "loglevel": settings.log_level,
-            "limit_request_line": 512,
+            "limit_request_line": self._request_line,
             "limit_request_fields": 50,
             "forwarded_allow_ips": "",
         }
 
-    def load(self) -> Flask:
+    def load(self) -> Any:
         return self._build()
 
     def _ssl_context(self, _config: object, _default: object) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from chaperone.settings.webhook import WebhookListenSettings
+from chaperone.serving.terms import Listen
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ Times = tuple[int, ...]
 class Certificates:
     """Hands out one context for as long as the files stay the same. Called for every new connection."""
 
-    def __init__(self, settings: WebhookListenSettings) -> None:
+    def __init__(self, settings: Listen) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._times: Times = ()
