@@ -40,7 +40,7 @@ class DataPath:
         self.clock = clock
         self.new_id = AuditIds().new
         self.tasks = Tasks(loop)
-        self.standings = Standings(services.snapshot)
+        self.standings = Standings(services.snapshot, services.runs)
 
     def begin(self, connection: ClientConnection, head: Head) -> Exchange:
         return Exchange(self, connection, head)

@@ -32,6 +32,7 @@ from gateway.known_reads import key_of, known_read, serve
 from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.recorded import Recorded
 from gateway.refusal import RefusalError, refusal
+from gateway.run_gate import begin, count_mutation, require_running, unless_terminated
 from gateway.services import Answer, Fetched, Spend
 from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
@@ -128,6 +129,7 @@ class Exchange(Recorded):
         caller = self.caller = await self._authenticate()
         request = self.request = self._parse()
         standing = self.standing = self._standing(caller, request)
+        begin(request, standing, self.received_at)
         retry_after = self._path.services.limits.admit(standing.run, standing.limits, self._path.loop.time())
         if retry_after:
             raise refusal(
@@ -160,6 +162,7 @@ class Exchange(Recorded):
             return
         body = await self._connection.body()
         await must_wait()
+        require_running(request, standing, self._path.clock())
         draft = desk.draft(request, body, standing.caller, standing.governed)
         if draft is None:
             verdict = self._judge(request, standing)
@@ -219,6 +222,8 @@ class Exchange(Recorded):
     def _standing(self, caller: Caller, request: Request) -> Standing:
         if not self._path.services.snapshot.fresh:
             raise refusal(503, "the policies are not known well enough to decide; try again", request)
+        if not self._path.services.runs.fresh:
+            raise refusal(503, "it is not known whether this run was terminated; try again", request)
         try:
             standing = self._path.standings.of(caller)
         except UnsendableError as error:
@@ -289,7 +294,9 @@ class Exchange(Recorded):
         if policy is None:
             raise refusal(500, "the policy that holds this request is not known", request)
         await must_wait()
-        decided = await self._path.services.holds.decide(
+        standing.session.was_held()
+        require_running(request, standing, self._path.clock())
+        decide = self._path.services.holds.decide(
             request,
             standing.caller,
             verdict,
@@ -297,6 +304,7 @@ class Exchange(Recorded):
             self._eyes(standing),
             asking=read_asking(self._head, self._subprotocols),
         )
+        decided = await unless_terminated(request, standing, decide)
         if isinstance(decided, Answer):
             raise RefusalError(decided.code, decided.status, headers=decided.headers, reason=verdict.reason)
         if not isinstance(decided, Spend):
@@ -306,6 +314,8 @@ class Exchange(Recorded):
         return standing, self._judge(request, standing, decided.approval)
 
     async def _forward(self, request: Request, standing: Standing, verdict: Verdict) -> None:
+        require_running(request, standing, self._path.clock())
+        count_mutation(request, standing, self._path.clock())
         identity = standing.identity
         if self._approval is not None:
             spent = (self._approval.uid, self._approval.name)
@@ -313,6 +323,7 @@ class Exchange(Recorded):
         if not request.is_read:
             await must_wait()
             await self.record_durably(request)
+            require_running(request, standing, self._path.clock())
         self.forwarded_at = self._path.clock()
         plan = Plan(request, self._head, identity, self._subprotocols, standing, verdict, self.audit_id)
         self._passage = passage = Passage(self._path, self, plan, self._connection)

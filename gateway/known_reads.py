@@ -43,13 +43,16 @@ def serve(exchange: Exchange, path: DataPath, connection: ClientConnection, head
     if not head.token or head.upgrade or head.has_body or not path.pool.idle_count:
         return None
     caller = services.authenticator.cached(head.token)
-    if not isinstance(caller, Caller) or not services.snapshot.fresh:
+    if not isinstance(caller, Caller) or not (services.snapshot.fresh and services.runs.fresh):
         return None
     standing = path.standings.known(caller)
     if standing is None or standing.governed.refusal:
         return None
     known = standing.reads.get(key_of(head))
     if known is None or not known.simple:
+        return None
+    run = standing.session
+    if not run.may_go_on(standing.limits, exchange.received_at):
         return None
     if services.limits.admit(standing.run, standing.limits, path.loop.time()):
         return None
@@ -59,6 +62,7 @@ def serve(exchange: Exchange, path: DataPath, connection: ClientConnection, head
     plan = Plan(known.request, head, standing.identity, (), standing, known.verdict, exchange.audit_id, known)
     passage = Passage(path, exchange, plan, connection)
     if passage.open_at_once():
+        run.asked(exchange.received_at)
         return passage
     exchange.forwarded_at = 0.0
     return None

@@ -20,6 +20,8 @@ from gateway.http.upgrading import Handshake, Refusal
 from gateway.http.upstream import UpstreamConnection, UpstreamError
 from gateway.record import COMPLETE, STARTED
 from gateway.refusal import RefusalError, refusal
+from gateway.run_gate import stream_end
+from gateway.run_state import NEVER
 from gateway.services import Tap
 from gateway.standing import KnownRead, Standing
 from gateway.tasks import must_wait
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from gateway.data_path import DataPath
     from gateway.exchange import Exchange
 
-EXPIRY_LEEWAY = 0.5
-"""Seconds after the end of a token's life within which its open streams are closed."""
 RETRYABLE = frozenset({"GET", "HEAD"})
 UNAUTHENTICATED = 401
 NOTHING: Mapping[str, int] = {}
@@ -268,6 +268,7 @@ class Passage:
     def _count_masked(self) -> None:
         if self._masked:
             self._path.services.metrics.masked(self._masked)
+            self._plan.standing.session.was_masked()
 
     def _masked_field(self) -> dict[str, object]:
         return {"masked": dict(self._masked)} if self._masked else {}
@@ -371,10 +372,12 @@ class Passage:
             )
         limits.opened(standing.run, self)
         self._stream_open = True
+        standing.session.opened()
         self._path.services.metrics.streams(limits.open_streams)
-        if standing.caller.expires_at:
-            left = standing.caller.expires_at + EXPIRY_LEEWAY - self._path.clock()
-            self._expiry = self._path.loop.call_later(max(0.0, left), self.close, "the token has expired")
+        end, why = stream_end(standing)
+        if end < NEVER:
+            left = max(0.0, end - self._path.clock())
+            self._expiry = self._path.loop.call_later(left, self.close, why)
 
     def _close_stream(self) -> None:
         if self._expiry is not None:
@@ -384,6 +387,7 @@ class Passage:
             self._stream_open = False
             limits = self._path.services.limits
             limits.closed(self._plan.standing.run, self)
+            self._plan.standing.session.closed(self._path.clock())
             self._path.services.metrics.streams(limits.open_streams)
 
     def close(self, reason: str) -> None:

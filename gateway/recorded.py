@@ -13,7 +13,7 @@ from chaperone.core.approval import Approval
 from chaperone.core.audit import Stage
 from chaperone.core.identity import Caller
 from chaperone.core.request import Request
-from chaperone.core.verdict import Verdict
+from chaperone.core.verdict import Action, Verdict
 from gateway.http.framing import Head
 from gateway.known_reads import end_record
 from gateway.passage import Passage
@@ -117,6 +117,8 @@ class Recorded:
         if self.done:
             return
         self.done = True
+        if self.verdict is not None and self.verdict.action is Action.DENY and self.standing is not None:
+            self.standing.session.was_denied()
         self._passage = None  # a cycle less for the garbage collector, with every request
         services, now = self._path.services, self._path.clock()
         if not recorded:

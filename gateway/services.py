@@ -5,7 +5,7 @@ The data path depends on these shapes alone, so that each can be faked in a test
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,11 +14,13 @@ from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller
 from chaperone.core.policy import Policy, PolicySet
 from chaperone.core.request import Request
+from chaperone.core.session import RunKey
 from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
 from gateway.asking import PLAIN, Asking
 from gateway.http.body_filter import BodyFilter
 from gateway.limits import RunLimits
+from gateway.run_state import RunState
 
 if TYPE_CHECKING:
     from gateway.standing import Standing
@@ -45,6 +47,32 @@ class Snapshot(Protocol):
     def fresh(self) -> bool:
         """False when the watch has been silent for longer than the limit: then nothing may be judged."""
         ...
+
+
+class Runs(Protocol):
+    """The runs whose requests are served, and what ends them."""
+
+    @property
+    def fresh(self) -> bool:
+        """False when a run might have been terminated without our knowing: then nothing may be served."""
+        ...
+
+    def of(self, caller: Caller, policies: Iterable[str]) -> RunState:
+        """The one object of a run. policies: those that govern it, by name."""
+        ...
+
+
+class UnkeptRuns:
+    """For a data path of which nobody keeps sessions: nothing is written, and nobody terminates anything."""
+
+    fresh = True
+
+    def __init__(self) -> None:
+        self._runs: dict[RunKey, RunState] = {}
+
+    def of(self, caller: Caller, policies: Iterable[str]) -> RunState:
+        key = (caller.issuer, caller.subject, caller.run)
+        return self._runs.setdefault(key, RunState(caller, tuple(policies)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +248,7 @@ class Services:
     metrics: Metrics
     credential: Credential
     limits: RunLimits = field(default_factory=RunLimits)
+    runs: Runs = field(default_factory=UnkeptRuns)
     access: AccessDesk | None = None
     withdrawals: Withdraw | None = None
     choose_filter: ChooseFilter = no_filter

@@ -14,7 +14,8 @@ from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.http.forwarding import UnsendableError, identity_block
 from gateway.limits import RunKey, run_key, strictest
-from gateway.services import Snapshot
+from gateway.run_state import RunState
+from gateway.services import Runs, Snapshot
 
 MOST_STANDINGS = 4096
 
@@ -43,7 +44,8 @@ class KnownRead:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused.
+    """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused. session:
+    what its run has asked for, kept for those alone whom policies govern.
 
     reads: by method, target as sent, and content type. A verdict depends on nothing else where there is neither body
     nor approval nor upgrade, and clients ask the same again and again.
@@ -56,6 +58,7 @@ class Standing:
     limits: Limits
     run: RunKey
     identity: bytes
+    session: RunState
     reads: dict[tuple[str, str, str], KnownRead] = field(default_factory=dict)
 
     def remember(self, key: tuple[str, str, str], known: KnownRead) -> None:
@@ -70,10 +73,11 @@ class Standing:
         return tuple(policy.name for policy in self.governed.policies)
 
 
-def standing_of(caller: Caller, policies: PolicySet, generation: int) -> Standing:
+def standing_of(caller: Caller, policies: PolicySet, generation: int, runs: Runs) -> Standing:
     """Raises UnsendableError when the identity cannot be represented: then nothing may be forwarded."""
     governed = gate.governance(caller, policies)
     limits = strictest(policy.limits for policy in governed.policies)
+    names = [policy.name for policy in governed.policies]
     return Standing(
         caller,
         generation,
@@ -82,6 +86,7 @@ def standing_of(caller: Caller, policies: PolicySet, generation: int) -> Standin
         limits,
         run_key(caller),
         identity_on_the_wire(governed, caller),
+        RunState(caller) if governed.refusal else runs.of(caller, names),
     )
 
 
@@ -103,10 +108,11 @@ def identity_on_the_wire(
 class Standings:
     """A bounded cache, by the identity of the Caller object (the token cache hands out the same one)."""
 
-    __slots__ = ("_known", "_snapshot")
+    __slots__ = ("_known", "_runs", "_snapshot")
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, runs: Runs) -> None:
         self._snapshot = snapshot
+        self._runs = runs
         self._known: OrderedDict[int, Standing] = OrderedDict()
 
     def known(self, caller: Caller) -> Standing | None:
@@ -122,7 +128,7 @@ class Standings:
         if known is not None:
             return known
         key = id(caller)
-        standing = standing_of(caller, self._snapshot.policies, self._snapshot.generation)
+        standing = standing_of(caller, self._snapshot.policies, self._snapshot.generation, self._runs)
         self._known[key] = standing
         self._known.move_to_end(key)
         if len(self._known) > MOST_STANDINGS:

@@ -1,0 +1,107 @@
+"""Whether a run may go on, asked wherever something is about to be done for it; the answers in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from chaperone.core import run_limits, status
+from chaperone.core.request import Request
+from chaperone.core.run_limits import RunRefused
+from chaperone.core.session import Termination
+from chaperone.core.status import Cause
+from gateway.refusal import RefusalError
+from gateway.run_state import NEVER
+from gateway.standing import Standing
+
+T = TypeVar("T")
+
+EXPIRY_LEEWAY = 0.5
+"""Seconds after the end of a token's life within which its open streams are closed."""
+LATER = 5
+"""Seconds, in Retry-After, when something on our side must recover first."""
+
+
+def begin(request: Request, standing: Standing, now: float) -> None:
+    """Count one request. Raises RefusalError (403) for a run that was terminated or has lasted too long. now: Unix
+    seconds."""
+    run = standing.session
+    if run.may_go_on(standing.limits, now):
+        run.asked(now)
+        return
+    run.turned_away()
+    require_running(request, standing, now)
+
+
+def require_running(request: Request, standing: Standing, now: float) -> None:
+    """The same for a request that is counted already, before something is done for it."""
+    run = standing.session
+    if run.may_go_on(standing.limits, now):
+        return
+    refused = run.refusal(standing.limits, standing.governed.policies, now)
+    if refused is not None:
+        run.was_denied()
+        raise _answer(refused, request, 403)
+
+
+def count_mutation(request: Request, standing: Standing, now: float) -> None:
+    """To be called once for what is about to be forwarded. Raises RefusalError when it may not be."""
+    if not run_limits.is_mutation(request):
+        return
+    run = standing.session
+    refused = run.mutate(standing.limits, standing.governed.policies, now)
+    if refused is not None:
+        run.was_denied()
+        raise _answer(refused, request, 403 if refused.field else 503)
+
+
+async def unless_terminated(request: Request, standing: Standing, waits: Awaitable[T]) -> T:
+    """What it gives; raises RefusalError as soon as the run is terminated, and cancels it."""
+    run = standing.session
+    waiting = _Waiting()
+    run.waiting.add(waiting)
+    try:
+        return await waits
+    except asyncio.CancelledError:
+        if not waiting.is_closed or waiting.others_cancel():
+            raise
+        termination = run.termination or Termination()
+        run.was_denied()
+        raise _answer(run_limits.terminated(run.key, termination), request, 403) from None
+    finally:
+        run.waiting.discard(waiting)
+
+
+def stream_end(standing: Standing) -> tuple[float, str]:
+    """When an open stream has to be closed (Unix seconds, or infinity), and why."""
+    expires = standing.caller.expires_at
+    ends = (
+        (expires + EXPIRY_LEEWAY if expires else NEVER, "the token has expired"),
+        (standing.session.ends_at(standing.limits), "this run has lasted as long as its policy allows"),
+    )
+    return min(ends)
+
+
+class _Waiting:
+    """A task that may be told to stop waiting."""
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self.is_closed = False
+
+    def close(self, _reason: str) -> None:
+        if self._task is not None and not self.is_closed:
+            self.is_closed = True
+            self._task.cancel()
+
+    def others_cancel(self) -> bool:
+        """Take back our own cancellation: is there another, such as that of a client that has gone?"""
+        return self._task is None or self._task.uncancel() > 0
+
+
+def _answer(refused: RunRefused, request: Request, code: int) -> RefusalError:
+    cause = Cause(refused.reason, refused.message, refused.field)
+    retry_after = LATER if code == 503 else None
+    document = status.status(code, refused.message, request=request, causes=[cause], retry_after=retry_after)
+    return RefusalError(code, document, headers=status.headers(document), reason=refused.message)
