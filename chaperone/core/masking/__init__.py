@@ -4,7 +4,7 @@ By kind and path first, by form second, by known value third. Pure: keys, detect
 """
 
 from chaperone.core.masking.detection import Detector, Known, KnownSpan, Span
-from chaperone.core.masking.masker import Collect, Echo, Masker, Unmaskable
+from chaperone.core.masking.masker import Collect, Echo, Masker, UnmaskableError
 from chaperone.core.masking.place import NOWHERE, Path, Place, SecretPlace
 from chaperone.core.masking.placeholder import MARKER, Mint, find, is_placeholder
 from chaperone.core.masking.report import Report
@@ -28,7 +28,7 @@ __all__ = [
     "SecretPlace",
     "Span",
     "Terms",
-    "Unmaskable",
+    "UnmaskableError",
     "combine",
     "find",
     "is_placeholder",

@@ -22,7 +22,7 @@ Collect = Callable[[SecretPlace], object]
 """Receives everything that was masked."""
 
 
-class Unmaskable(Exception):
+class UnmaskableError(Exception):
     """The document cannot be masked: nothing of it may be shown."""
 
 
@@ -46,16 +46,16 @@ class Masker:
 
         document: a dict or a list: an object, a list of any kind, a Table, a watch event, a Status. place: what the
         URL says of it. echo: (path class, value) pairs that stay as they are, `submitted` makes them. collect:
-        receives a SecretPlace for everything that was masked. Raises Unmaskable (and then the document, half masked,
+        receives a SecretPlace for everything that was masked. Raises UnmaskableError (and then the document, half masked,
         must not be shown) for anything else, and for what is nested too deep.
         """
-        raise Unmaskable("this version masks nothing yet")
+        raise UnmaskableError("this version masks nothing yet")
 
     def text(
         self, text: str, place: Place = NOWHERE, *, collect: Collect | None = None
     ) -> tuple[str, Report]:
         """Mask a text that is no document: a message, a Warning header, a plain answer, a line of a log."""
-        raise Unmaskable("this version masks nothing yet")
+        raise UnmaskableError("this version masks nothing yet")
 
     def secret_places(self, document: Any, place: Place) -> tuple[SecretPlace, ...]:
         """What would be masked in a document, which stays as it is. Known values are not looked for."""
