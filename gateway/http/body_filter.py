@@ -24,8 +24,8 @@ class BodyFilter(Protocol):
 
     @property
     def live(self) -> bool:
-        """Known after `head`. True: each piece is to reach the client at once. False: the head may wait until the
-        body is there, so that `tell` can say what was done to it."""
+        """Known after `head`. True: the head goes to the client at once. False: it goes with the first bytes that the
+        filter lets go, so that it can wait for the end of a short body and say what was done to it."""
 
     @property
     def patience(self) -> float:

@@ -1,8 +1,8 @@
 """The way of an answer to its client. Every byte of a response, and of a tunnel's downstream, passes `Relay` here.
 
 It frames bodies anew, keeps back-pressure, and never ends a response cleanly that did not end cleanly upstream.
-A BodyFilter, when there is one, sees everything before the client does. The head of what it filters waits for the
-body's end, within a bound: then it can say what was masked, and a fault anywhere in it still becomes a plain error.
+A BodyFilter, when there is one, sees everything before the client does. The head waits until the filter lets go of the
+first bytes: until then a fault becomes a plain error, and the head can say what the filter has done.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from gateway.http.body_filter import BodyFilter, withheld
 from gateway.http.connection import ClientConnection
 from gateway.http.framing import Header
 from gateway.http.upstream import BODILESS, UpstreamConnection, UpstreamError
-
-MOST_HELD = 64 * 1024
-"""Bytes of a filtered body for whose end the head waits."""
 
 
 @dataclass(slots=True)
@@ -49,7 +46,6 @@ class Relay:
         "_filter",
         "_head_only",
         "_headers",
-        "_held",
         "_json_lines",
         "_last",
         "_silence",
@@ -77,7 +73,6 @@ class Relay:
         self._head_only = head_only
         self._upstream: UpstreamConnection | None = None
         self._headers: list[Header] | None = None
-        self._held: list[bytes] = []
         self._silence: asyncio.TimerHandle | None = None
         self._started = False
         self._answered = False
@@ -143,21 +138,18 @@ class Relay:
         return [header for header in headers if header[0].lower() != b"content-length"]
 
     def _filtered(self, body_filter: BodyFilter, pieces: list[bytes], complete: bool) -> list[bytes]:
-        """What may go on; none while the head waits, then all that was held with it."""
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
-        if not self._bodiless:
-            self._held += [changed for piece in pieces if (changed := body_filter.data(piece))]
+        if self._bodiless:
+            return []
+        changed = [out for piece in pieces if (out := body_filter.data(piece))]
         if complete:
-            if not self._bodiless and (rest := body_filter.end()):
-                self._held.append(rest)
+            if rest := body_filter.end():
+                changed.append(rest)
         elif body_filter.patience:
             self._silence = asyncio.get_running_loop().call_later(body_filter.patience, self._silent)
-        if not (self._started or complete or body_filter.live or sum(map(len, self._held)) > MOST_HELD):
-            return []
-        held, self._held = self._held, []
-        return held
+        return changed
 
     def _silent(self) -> None:
         """Upstream has said nothing for a while; what was held back in case more of it came is let go."""
@@ -167,8 +159,7 @@ class Relay:
             return
         try:
             if piece := self._filter.idle():
-                held, self._held = [*self._held, piece], []
-                self._pass_on(held, complete=False, out=out)
+                self._pass_on([piece], complete=False, out=out)
         except Exception as error:  # noqa: BLE001 - it breaks the answer off
             self._fail(withheld(error))
             return
