@@ -111,6 +111,15 @@ class GatewayMetrics:
             name + "masked_values", "Values masked in answers, by rule", ("rule",), registry=registry
         )
         self._tokens = Counter(name + "token_cache", "Tokens looked up", ("result",), registry=registry)
+        self._sessions = Gauge(
+            name + "sessions_active",
+            "AgentSessions that are active in the cluster",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._terminated = Counter(
+            name + "runs_terminated", "Runs that a person has terminated while served here", registry=registry
+        )
         self._tallies: dict[tuple[str, str, int], Tally] = {}
         self._rules: set[str] = set()
         self._tokens_seen = {True: 0, False: 0}
@@ -147,6 +156,12 @@ class GatewayMetrics:
             if known:
                 self._rules.add(rule)
             self._masked.labels(rule if known else OTHER).inc(count)
+
+    def sessions(self, active: int) -> None:
+        self._sessions.set(active)
+
+    def terminated(self) -> None:
+        self._terminated.inc()
 
     def token_cache(self, *, hit: bool) -> None:
         self._tokens_seen[hit] += 1

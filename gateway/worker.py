@@ -41,6 +41,7 @@ from gateway.limits import RunLimits
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Services
+from gateway.sessions import Sessions
 from gateway.snapshot import PolicySnapshot
 from gateway.withdrawal import Withdrawals
 
@@ -111,6 +112,16 @@ class Worker:
             wall=time.time,
             dead_after=settings.holds.abandoned_after,
         )
+        self.sessions = Sessions(
+            control,
+            instance=self.presence.nonce,
+            max_age=settings.max_policy_age,
+            close=self.limits.close_run,
+            metrics=self.metrics,
+            wall=time.time,
+            clock=time.monotonic,
+            jitter=random.random,
+        )
         self.claims = Claims(self.approvals, self.presence, wall=time.time, jitter=random.random)
         self.holds = HoldLoop(
             self.approvals,
@@ -138,6 +149,7 @@ class Worker:
             metrics=self.metrics,
             credential=self.credential,
             limits=self.limits,
+            runs=self.sessions,
             access=AccessDesk(self.approvals, self.snapshot, wall=time.time),
             withdrawals=Withdrawals(self.approvals, wall=time.time),
         )
@@ -146,6 +158,7 @@ class Worker:
         """What must be there before requests are served; each names what is missing."""
         return {
             "policies": lambda: self.snapshot.missing,
+            "sessions": lambda: self.sessions.missing,
             "credential": lambda: "" if self.credential.ready else "there is no valid data-path token",
             "issuers": self._missing_issuers,
             "audit": lambda: self.audit.failure,
@@ -164,6 +177,7 @@ class Worker:
             self.snapshot.run,
             self.credential.run,
             self.approvals.run,
+            self.sessions.run,
             self.presence.run,
             self.claims.run,
             self.readiness.run,
@@ -207,6 +221,7 @@ async def run(settings: GatewaySettings, endpoints: Endpoints, place: Place) -> 
             log.info("worker started", extra={"worker": place.number, "instance": worker.presence.instance})
             await warm_up(worker, stop)
             await server.main(worker.services, endpoints.serving(settings), stop)
+            await worker.sessions.flush()
             if not worker.claims.open:
                 await worker.presence.withdraw()
 

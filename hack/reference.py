@@ -70,6 +70,7 @@ def fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, M
         yield path, field
         yield from fields(field, f"{path}.")
         yield from fields(field.get("items", {}), f"{path}[].")
+        yield from fields(field.get("additionalProperties", {}), f"{path}.*.")
 
 
 def _type(field: Mapping[str, Any]) -> str:

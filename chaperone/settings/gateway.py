@@ -212,7 +212,9 @@ class GatewaySettings:
     max_policy_age: Annotated[
         float,
         Seconds(
-            "policies that were not confirmed by the API server for this long are not used: 503", at_least=60
+            "policies, and which runs were terminated: what was not confirmed by the API server for this long is not "
+            "used: 503",
+            at_least=60,
         ),
     ] = 300.0
     drain: Annotated[

@@ -19,7 +19,7 @@ KEYWORDS = frozenset(
     {
         "type", "description", "properties", "required", "items", "enum", "pattern", "format", "default",
         "minLength", "maxLength", "minItems", "maxItems", "minProperties", "minimum", "maximum",
-        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "nullable", "anyOf",
+        "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "nullable", "anyOf", "additionalProperties",
     }
 )  # fmt: skip
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -50,6 +50,8 @@ def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from walk(field, f"{path}.{name}" if path else name)
     if "items" in schema:
         yield from walk(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from walk(schema["additionalProperties"], f"{path}.*")
 
 
 def errors(schema: Schema, value: object, path: str = "") -> list[str]:
@@ -68,7 +70,8 @@ def errors(schema: Schema, value: object, path: str = "") -> list[str]:
             below = f"{path}.{name}" if path else name
             if name == "metadata" and not path:
                 continue
-            found += errors(properties[name], item, below) if name in properties else [below]
+            field = properties.get(name, schema.get("additionalProperties"))
+            found += errors(field, item, below) if field is not None else [below]
     if isinstance(value, list):
         for index, item in enumerate(value):
             found += errors(schema["items"], item, f"{path}[{index}]")

@@ -50,7 +50,8 @@ def test_every_field_is_structural_and_known_to_the_oldest_server(name: str) -> 
     for path, schema in walk(schema_of(name)):
         assert set(schema) <= KEYWORDS, path
         assert "type" in schema, path
-        assert ("properties" in schema) == (schema["type"] == "object") or path == "metadata", path
+        is_object = ("properties" in schema) != ("additionalProperties" in schema)
+        assert is_object == (schema["type"] == "object") or path == "metadata", path
         assert ("items" in schema) == (schema["type"] == "array"), path
         assert set(schema.get("required", ())) <= set(schema.get("properties", {})), path
         for key in schema.get("x-kubernetes-list-map-keys", ()):
