@@ -8,7 +8,8 @@
 Every `*.pem` in the folder is a published key: `key.pem` has the key id `dev`, any other the name of its file.
 The folder is read again for each request, so to rotate keys put a file in or take one out. `token --signer new`
 signs with `new.pem`. Values of `--claim` are JSON where they parse as JSON (`k=true`, `k=[1]`, `k='"1"'`) and
-text otherwise; `--expires-in -60` makes a token that has expired. Loopback only; not for production.
+text otherwise; `--expires-in -60` makes a token that has expired. People log in on its page `/authorize`
+(hack/people_login.py). Loopback only; not for production.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ import ssl
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
 
 try:
     from cryptography.hazmat.primitives import serialization
@@ -40,6 +44,10 @@ except ImportError:  # started by the system's Python: go on with the project's
     ):
         raise
     os.execv(ROOT / ".venv/bin/python", [str(ROOT / ".venv/bin/python"), *sys.argv])  # noqa: S606
+
+from hack import people_login  # noqa: E402 - only now can it be found
+from hack.people_login import AUTHORIZE, TOKEN, Login, LoginError  # noqa: E402
+
 FOLDER = ROOT / ".local" / "issuer"
 KEY_FILE = "key.pem"
 KEY_ID = "dev"
@@ -48,6 +56,7 @@ LOOPBACK = "127.0.0.1"
 DISCOVERY = "/.well-known/openid-configuration"
 JWKS = "/jwks.json"
 MAX_AGE = 300
+MAX_FORM = 16_384
 
 Claims = dict[str, Any]
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -181,9 +190,10 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, folder: Path, url: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, port: int, folder: Path, url: str, tls: ssl.SSLContext, login: Login) -> None:
         super().__init__((LOOPBACK, port), Handler)
         self.folder = folder
+        self.login = login
         self.url = url or f"https://{LOOPBACK}:{self.server_address[1]}"
         self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
@@ -197,6 +207,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     timeout = 10
 
     def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == AUTHORIZE:
+            self._in_words(lambda: self._page(self.server.login.page(dict(parse_qsl(parts.query)))))
+            return
         try:
             document = self._document()
         except UsageError as error:
@@ -207,25 +221,75 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(200, document)
 
+    def do_POST(self) -> None:
+        """A person was picked, or a client redeems its code."""
+        length = int(self.headers.get("Content-Length") or 0)
+        form = dict(
+            parse_qsl(
+                self.rfile.read(min(length, MAX_FORM)).decode("utf-8", "replace"), keep_blank_values=True
+            )
+        )
+        if self.path == AUTHORIZE:
+            self._in_words(lambda: self._redirect(self.server.login.picked(form, time.time())))
+        elif self.path == TOKEN:
+            self._in_words(
+                lambda: self._answer(200, people_login.token_answer(self._id_token(form)), cached=False)
+            )
+        else:
+            self._answer(404, {"error": f"here are {AUTHORIZE} and {TOKEN}"})
+
+    def _id_token(self, form: Mapping[str, str]) -> str:
+        client = people_login.basic_client(self.headers.get("Authorization") or "")
+        claims = self.server.login.redeemed(form, client, self.server.url, time.time())
+        path = ensure_key(self.server.folder)
+        return sign(load_key(path), key_id(path), claims)
+
+    def _in_words(self, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except LoginError as error:
+            self._answer(400, {"error": "invalid_request", "error_description": str(error)}, cached=False)
+
+    def _page(self, text: str) -> None:
+        body = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _redirect(self, where: str) -> None:
+        self.send_response(303)
+        self.send_header("Location", where)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def _document(self) -> dict[str, Any] | None:
         if self.path == JWKS:
             return key_set(self.server.folder)
         if self.path != DISCOVERY:
             return None
+        here = self.server.url.rstrip("/")
         return {
             "issuer": self.server.url,
-            "jwks_uri": self.server.url.rstrip("/") + JWKS,
-            "response_types_supported": ["id_token"],
+            "jwks_uri": here + JWKS,
+            "authorization_endpoint": here + AUTHORIZE,
+            "token_endpoint": here + TOKEN,
+            "code_challenge_methods_supported": ["S256"],
+            "response_types_supported": ["code", "id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "ES256"],
         }
 
-    def _answer(self, code: int, document: Mapping[str, Any]) -> None:
+    def _answer(self, code: int, document: Mapping[str, Any], *, cached: bool = True) -> None:
         body = json.dumps(document).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", f"public, max-age={MAX_AGE}" if code == 200 else "no-store")
+        self.send_header(
+            "Cache-Control", f"public, max-age={MAX_AGE}" if code == 200 and cached else "no-store"
+        )
         self.end_headers()
         self.wfile.write(body)
 
@@ -276,6 +340,13 @@ def _serve_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--port", type=int, required=True, help="0: a free one")
     sub.add_argument("--cert", type=Path, required=True, help="PEM of the server's certificate")
     sub.add_argument("--key", type=Path, required=True, help="PEM of its private key")
+    sub.add_argument(
+        "--person",
+        action="append",
+        default=[],
+        metavar="NAME=GROUPS",
+        help="somebody who can be picked on the login page; may be repeated",
+    )
 
 
 def _token_options(sub: argparse.ArgumentParser) -> None:
@@ -306,7 +377,9 @@ def serve(options: argparse.Namespace, folder: Path) -> None:
     ensure_key(folder)
     tls = server_context(options.cert, options.key)
     try:
-        server = Server(options.port, folder, options.issuer_url, tls)
+        server = Server(
+            options.port, folder, options.issuer_url, tls, Login(people_login.read_people(options.person))
+        )
     except (OSError, OverflowError) as error:
         raise UsageError(f"port {options.port} cannot be used: {error}") from None
     print(f"issuer {server.url} publishes the keys of {folder}", flush=True)

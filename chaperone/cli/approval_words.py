@@ -183,17 +183,18 @@ def story(obj: Object, now: float, program: str) -> Iterator[Line]:
     """All that somebody who decides should see. program: how this program is called, for the commands at the end."""
     yield f"{text(obj, 'metadata.name')}: {phase(obj)}, {count(obj)} approvals", "bold"
     yield "", ""
-    yield from _pairs(_facts(obj, now))
+    yield from _pairs(facts(obj, now))
     yield from _told(
         "the requester's own words, which nobody has checked", text(obj, "spec.reason", 1024).split("\n")
     )
     yield from _told("risk", texts(obj, "spec.risk.reasons"))
     yield from _preview(obj)
-    yield from _told("reviews", list(_reviews(obj)))
+    yield from _told("reviews", list(reviews(obj)))
     yield from _commands(obj, program)
 
 
-def _facts(obj: Object, now: float) -> Iterator[tuple[str, str]]:
+def facts(obj: Object, now: float) -> Iterator[tuple[str, str]]:
+    """What it is about, as (word, value); a value may be ""."""
     yield "asks for", asked(obj)
     query = text(obj, "spec.request.query", 2048)
     yield "request", text(obj, "spec.request.path", 2048) + (f"?{query}" if query else "")
@@ -229,7 +230,8 @@ def _execution(obj: Object) -> str:
     )
 
 
-def _reviews(obj: Object) -> Iterator[str]:
+def reviews(obj: Object) -> Iterator[str]:
+    """Each person's word, in one line."""
     entries = field(obj, "status.reviews")
     for entry in entries if isinstance(entries, list) else ():
         said = text(entry, "reason", 1024)
@@ -251,7 +253,7 @@ def _preview(obj: Object) -> Iterator[Line]:
 
 
 def _commands(obj: Object, program: str) -> Iterator[Line]:
-    word = _deniable(obj)
+    word = deniable(obj)
     if not word:
         return
     name = shlex.quote(text(obj, "metadata.name"))
@@ -261,7 +263,7 @@ def _commands(obj: Object, program: str) -> Iterator[Line]:
     yield from _pairs([(f"to {word}", f"{program} deny {name} --reason '…'")])
 
 
-def _deniable(obj: Object) -> str:
+def deniable(obj: Object) -> str:
     """What a denial does now: "deny", "revoke" what was granted, or "" where it is too late for both."""
     if phase(obj) == "Executing" and text(obj, "spec.type") == "Access":
         return "revoke"

@@ -1,5 +1,6 @@
 """The settings files of the product's programs for a stack on one machine."""
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hack.stack import pki
 from hack.stack.layout import NAMESPACE, Layout
 
 AUDIENCE = "kube-chaperone"
+CONSOLE_CLIENT = "kube-chaperone-console"
 
 
 def write_all(layout: Layout, ports: Mapping[str, int], *, external: bool) -> None:
@@ -21,10 +23,16 @@ def write_all(layout: Layout, ports: Mapping[str, int], *, external: bool) -> No
     _write(layout.config("gateway"), _gateway(layout, ports, external=external))
     _write(layout.config("webhook"), _webhook(layout, ports, external=external))
     _write(layout.config("controller"), _controller(layout, ports, external=external))
+    _write(layout.config("people"), _people(layout, ports))
+    _write(layout.config("console"), _console(layout, ports, external=external))
 
 
 def issuer_url(ports: Mapping[str, int]) -> str:
     return f"https://127.0.0.1:{ports['issuer']}"
+
+
+def console_url(ports: Mapping[str, int]) -> str:
+    return f"https://127.0.0.1:{ports['console']}"
 
 
 def _authentication(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
@@ -86,6 +94,41 @@ def _controller(layout: Layout, ports: Mapping[str, int], *, external: bool) -> 
         "resync": "30s",
         "probe": {"address": "127.0.0.1", "port": ports["controller-health"]},
         "kubernetes": {"kubeconfig": str(layout.kubeconfig("controller")), "relaxX509Strict": external},
+    }
+
+
+def _people(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
+    """At whom people log in to the console: the same development issuer, another audience."""
+    issuer = {
+        "url": issuer_url(ports),
+        "audiences": [CONSOLE_CLIENT],
+        "certificateAuthority": layout.ca_file.read_text(),
+    }
+    mappings = {"username": {"claim": "email", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}}
+    return {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [{"issuer": issuer, "claimMappings": mappings}],
+    }
+
+
+def _console(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dict[str, Any]:
+    files = pki.server_files(layout, "console")
+    if not layout.cookie_key.exists():
+        write_private(layout.cookie_key, secrets.token_bytes(32))
+    return {
+        "url": console_url(ports),
+        "cluster": only_cluster(load_flattened(layout.admin_kubeconfig))["server"],
+        "guardNamespace": NAMESPACE,
+        "cookieKey": str(layout.cookie_key),
+        "login": {"issuer": str(layout.config("people")), "clientId": CONSOLE_CLIENT},
+        "listen": {
+            "address": "127.0.0.1",
+            "port": ports["console"],
+            "certificate": str(files.certificate),
+            "key": str(files.key),
+        },
+        "kubernetes": {"kubeconfig": str(layout.kubeconfig("console")), "relaxX509Strict": external},
     }
 
 

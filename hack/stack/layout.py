@@ -57,6 +57,10 @@ class Layout:
     def audit(self) -> Path:
         return self.directory / "audit"
 
+    @property
+    def cookie_key(self) -> Path:
+        return self.directory / "config" / "console-cookie.key"
+
     def pki(self, name: str) -> Path:
         return self.directory / "pki" / name
 

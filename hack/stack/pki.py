@@ -1,4 +1,4 @@
-"""The stack's own certificates: one authority for gateway, webhook and issuer; client certificates for people."""
+"""The stack's own certificates: one authority for all its servers; client certificates for people."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hack.cluster.pki import LOOPBACK, write_private
 from hack.stack.layout import Layout
 
 RENEW_BEFORE = 7 * 24 * 3600
-SERVERS = ("gateway", "webhook", "issuer")
+SERVERS = ("gateway", "webhook", "issuer", "console")
 
 
 @dataclass(frozen=True)

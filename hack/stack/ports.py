@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hack.stack.layout import Layout
 
-NAMES = ("gateway", "gateway-health", "issuer", "webhook", "controller-health")
+NAMES = ("gateway", "gateway-health", "issuer", "webhook", "controller-health", "console")
 
 
 def ensure(layout: Layout) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaperone.kube.rbac import CONTROLLER, GATEWAY, WEBHOOK
+from chaperone.kube.rbac import CONSOLE, CONTROLLER, GATEWAY, WEBHOOK
 from hack import cluster as clusters
 from hack.cluster.errors import ClusterError
 from hack.cluster.pki import write_private
@@ -17,6 +17,12 @@ from hack.stack.programs import Program
 Log = Callable[[str], None]
 APPROVER = "alice@example.com"
 SECOND_APPROVER = "bob@example.com"
+PEOPLE = {
+    APPROVER: (objects.APPROVERS,),
+    SECOND_APPROVER: (objects.APPROVERS,),
+    "carol@example.com": (),
+}
+"""Who can log in to the console; carol has no rights."""
 AGENT = ("demo-agent", ("ai-agents",), "run-0001")
 AGENT_LIFE = "86400"
 
@@ -40,6 +46,10 @@ class Stack:
     @property
     def webhook_url(self) -> str:
         return f"https://127.0.0.1:{self.ports['webhook']}"
+
+    @property
+    def console_url(self) -> str:
+        return configs.console_url(self.ports)
 
     @property
     def metrics_url(self) -> str:
@@ -81,15 +91,19 @@ def programs_of(layout: Layout, numbers: Mapping[str, int]) -> dict[str, Program
     issuer = pki.server_files(layout, "issuer")
     serve = ("--dir", str(layout.issuer), "--port", str(numbers["issuer"]))
     certificate = ("--cert", str(issuer.certificate), "--key", str(issuer.key))
+    people_of_it = tuple(
+        word for name, groups in PEOPLE.items() for word in ("--person", f"{name}={','.join(groups)}")
+    )
     known = [
         Program(
             "issuer",
-            (str(ROOT / "hack" / "issuer.py"), "serve", *serve, *certificate),
+            (str(ROOT / "hack" / "issuer.py"), "serve", *serve, *certificate, *people_of_it),
             f"{configs.issuer_url(numbers)}/.well-known/openid-configuration",
         ),
         _program(layout, "webhook", f"https://127.0.0.1:{numbers['webhook']}/readyz"),
         _program(layout, "controller", f"http://127.0.0.1:{numbers['controller-health']}/healthz"),
         _program(layout, "gateway", f"http://127.0.0.1:{numbers['gateway-health']}/readyz"),
+        _program(layout, "console", f"{configs.console_url(numbers)}/healthz"),
     ]
     return {program.name: program for program in known}
 
@@ -103,7 +117,8 @@ def _prepare(stack: Stack, log: Log) -> None:
     log("applying custom resource definitions and roles")
     objects.apply_kinds(stack.admin)
     objects.apply_rights(stack.admin)
-    for program, account in (("gateway", GATEWAY), ("controller", CONTROLLER), ("webhook", WEBHOOK)):
+    accounts = (("gateway", GATEWAY), ("controller", CONTROLLER), ("webhook", WEBHOOK), ("console", CONSOLE))
+    for program, account in accounts:
         people.write_account(stack.admin, stack.layout.kubeconfig(program), account)
     configs.write_all(stack.layout, stack.ports, external=stack.cluster.external)
 
@@ -174,12 +189,11 @@ def wait_for_agent(kubeconfig: Path, path: str, seconds: float = 60) -> None:
 
 
 def _write_urls(stack: Stack) -> None:
-    """CONSOLE_URL is empty as long as there is no console."""
     urls = {
         "GATEWAY_URL": stack.gateway_url,
         "ISSUER_URL": configs.issuer_url(stack.ports),
         "WEBHOOK_URL": stack.webhook_url,
-        "CONSOLE_URL": "",
+        "CONSOLE_URL": stack.console_url,
         "METRICS_URL": stack.metrics_url,
     }
     stack.layout.urls.write_text("".join(f"{name}={url}\n" for name, url in urls.items()))

@@ -1,0 +1,67 @@
+"""The console's view of the cluster: our own kinds, read fresh for each page, and the two things that it writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from chaperone.core.on_behalf import FIELD
+from chaperone.kube.official import AGENT_POLICIES, AGENT_SESSIONS, APPROVAL_REQUESTS, Listing, Obj
+from console.person import Person
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+MOST_REASON = 1024
+
+
+class Api(Protocol):
+    """What is used of `chaperone.kube.official.Api`. Every call raises KubeError."""
+
+    def find(self, path: str) -> Obj | None: ...
+    def list(self, path: str) -> Listing: ...
+    def create(self, path: str, obj: Mapping[str, Any]) -> Obj: ...
+    def merge(self, path: str, patch: Mapping[str, Any]) -> Obj: ...
+
+
+class Cluster:
+    """Every method raises KubeError; names come from a browser, and one that cannot be a name finds nothing."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    def approvals(self) -> tuple[Obj, ...]:
+        """The newest first."""
+        return _newest_first(self.api.list(APPROVAL_REQUESTS.path()).items)
+
+    def approval(self, name: str) -> Obj | None:
+        return self.api.find(APPROVAL_REQUESTS.path(name)) if NAME.fullmatch(name) else None
+
+    def policies(self) -> tuple[Obj, ...]:
+        """By name."""
+        items = self.api.list(AGENT_POLICIES.path()).items
+        return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
+
+    def policy(self, name: str) -> Obj | None:
+        return self.api.find(AGENT_POLICIES.path(name)) if NAME.fullmatch(name) else None
+
+    def sessions(self) -> tuple[Obj, ...]:
+        """The newest first."""
+        return _newest_first(self.api.list(AGENT_SESSIONS.path()).items)
+
+    def session(self, name: str) -> Obj | None:
+        return self.api.find(AGENT_SESSIONS.path(name)) if NAME.fullmatch(name) else None
+
+    def decide(self, name: str, person: Person, decision: str, reason: str) -> Obj:
+        """Pass on the person's decision; the webhook asks whether they may, and stamps it."""
+        status = {
+            "decision": decision,
+            "decisionReason": reason[:MOST_REASON] or None,
+            FIELD: {"username": person.username, "groups": list(person.groups)},
+        }
+        return self.api.merge(APPROVAL_REQUESTS.path(name, subresource="status"), {"status": status})
+
+
+def _newest_first(items: tuple[Obj, ...]) -> tuple[Obj, ...]:
+    return tuple(
+        sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""), reverse=True)
+    )
