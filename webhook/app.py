@@ -46,6 +46,7 @@ def create_app(settings: WebhookSettings, gathering: Gathering, *, clock: Callab
     endpoints = Endpoints(settings, gathering, clock)
     for name, decide, open_to in (
         ("mutate-approval", endpoints.stamp, _nobody),
+        ("mutate-session", endpoints.stamp_session, _nobody),
         ("validate-approval", endpoints.approval, _nobody),
         ("validate-policy", endpoints.policy, _nobody),
         ("validate-session", endpoints.session, _nobody),
@@ -144,8 +145,11 @@ class Endpoints:
 
     def session(self, review: Obj) -> Answer:
         return sessions.check_session(
-            review, gateway=self._settings.accounts.gateway, guarded=self._guarded()
+            review, accounts=self._settings.accounts, guarded=self._guarded(), now=self._clock()
         )
+
+    def stamp_session(self, review: Obj) -> Answer:
+        return sessions.stamp(review, self._clock())
 
     def guard(self, review: Obj) -> Answer:
         if self.is_stranger(review):

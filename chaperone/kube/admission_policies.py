@@ -237,18 +237,32 @@ _POLICY_CHECKS: list[Check] = [
     )
 ]
 
+_TERMINATED = "has(oldObject.spec.terminated) && oldObject.spec.terminated"
+
 _SESSION_CHECKS: list[Check] = [
     ("request.operation != 'CREATE' || variables.gateway", "sessions are made by the gateway alone"),
     (
-        "!variables.status || variables.gateway",
-        "the status of a session is written by the gateway alone",
+        "!variables.status || !variables.person",
+        "the status of a session is written by the gateway and the controller alone",
+    ),
+    (
+        f"request.operation != 'UPDATE' || !({_TERMINATED}) || object.spec == oldObject.spec",
+        "a run that was ended stays ended",
     ),
     (
         (
-            "request.operation != 'UPDATE' || !has(oldObject.spec.terminated) || !oldObject.spec.terminated"
-            " || (has(object.spec.terminated) && object.spec.terminated)"
+            "request.operation != 'UPDATE' || !has(object.spec.terminatedBy)"
+            " || (has(oldObject.spec.terminatedBy) && oldObject.spec.terminatedBy == object.spec.terminatedBy)"
+            " || object.spec.terminatedBy == request.userInfo.username"
         ),
-        "a run that was ended stays ended",
+        "spec.terminatedBy names somebody else",
+    ),
+    (
+        (
+            f"request.operation != 'DELETE' || variables.controller || !({_TERMINATED})"
+            " || !has(oldObject.spec.run) || oldObject.spec.run == ''"
+        ),
+        "a terminated session keeps its run out",
     ),
 ]
 

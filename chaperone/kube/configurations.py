@@ -2,8 +2,8 @@
 
 Three objects, each removable alone (deleting one is the break-glass, and no webhook can prevent it):
 
-- `chaperone-approvals` (mutating): turns a person's `status.decision` into a stamped review, and completes a
-  person's request for access.
+- `chaperone-approvals` (mutating): turns a person's `status.decision` into a stamped review, completes a
+  person's request for access, and stamps who terminates a session.
 - `chaperone-own-kinds` (validating): guards approvals, policies and sessions. Fails closed: nobody else is
   affected.
 - `chaperone-agent-guard` (validating): gated writes of agents' identities. From Kubernetes 1.28 the server
@@ -132,7 +132,7 @@ def webhook_configurations(
         else _open_guards(reach, namespace)
     )
     return [
-        _configuration("MutatingWebhookConfiguration", APPROVALS, [_stamp(reach)]),
+        _configuration("MutatingWebhookConfiguration", APPROVALS, [_stamp(reach), _stamp_sessions(reach)]),
         _configuration("ValidatingWebhookConfiguration", OWN_KINDS, _own_kinds(reach)),
         _configuration("ValidatingWebhookConfiguration", AGENT_GUARD, guard),
     ]
@@ -222,6 +222,11 @@ def _stamp(reach: Reach) -> Manifest:
         _own(["approvalrequests", "approvalrequests/status"], ["UPDATE"]),
     ]
     return _webhook("stamp", reach.client_config("/mutate-approval"), rules, reinvocationPolicy="Never")
+
+
+def _stamp_sessions(reach: Reach) -> Manifest:
+    rules = [_own(["agentsessions"], ["UPDATE"])]
+    return _webhook("stamp-sessions", reach.client_config("/mutate-session"), rules)
 
 
 def _own_kinds(reach: Reach) -> list[Manifest]:

@@ -22,6 +22,8 @@ WEBHOOK = "chaperone-webhook"
 CONSOLE = "chaperone-console"
 APPROVER = "chaperone-approver"
 REQUESTER = "chaperone-requester"
+SESSION_VIEWER = "chaperone-session-viewer"
+SESSION_ENDER = "chaperone-session-ender"
 
 APP_LABELS: Mapping[str, str] = {
     "app.kubernetes.io/name": "kube-chaperone",
@@ -81,7 +83,8 @@ def rbac_manifests(
     token_reviews: bool = False,
     certificate_secret: str = "",
 ) -> list[Manifest]:
-    """ServiceAccounts, roles and bindings of all our programs, and the roles for people who approve or ask for access.
+    """ServiceAccounts, roles and bindings of all our programs, and the roles for people: who approve, ask for access,
+    look at sessions and end them.
 
     namespace: where our programs run. identities: whom policies hand out now; the controller keeps the
     impersonator's roles in step from then on. bindable_roles: ClusterRoles that spec.access may name.
@@ -99,6 +102,9 @@ def rbac_manifests(
         *_program(namespace, CONSOLE, _console_rules()),
         _cluster_role(APPROVER, _approver_rules()),
         _cluster_role(REQUESTER, _requester_rules()),
+        _cluster_role(SESSION_VIEWER, [_rule([OWN], ["agentsessions"], READ)]),
+        # The webhook lets people change nothing but spec.terminated, once.
+        _cluster_role(SESSION_ENDER, [_rule([OWN], ["agentsessions"], [*READ, "patch"])]),
     ]
 
 
@@ -149,7 +155,7 @@ def _gateway_rules(*, token_reviews: bool) -> list[Manifest]:
         _rule([RBAC], ["roles", "clusterroles", "rolebindings", "clusterrolebindings"], READ),
         _rule([OWN], ["approvalrequests"], [*READ, "create"]),
         _rule([OWN], ["approvalrequests/status"], ["get", "patch", "update"]),
-        _rule([OWN], ["agentsessions"], [*READ, "create", "delete"]),
+        _rule([OWN], ["agentsessions"], [*READ, "create"]),
         _rule([OWN], ["agentsessions/status"], ["get", "patch", "update"]),
         *reviews,
     ]
@@ -175,6 +181,9 @@ def _controller_rules(bindable_roles: Sequence[str]) -> list[Manifest]:
         # Expiry and retention of approvals; an annotation says what people have been told of them.
         _rule([OWN], ["approvalrequests"], [*READ, "patch", "delete"]),
         _rule([OWN], ["approvalrequests/status"], ["get", "patch", "update"]),
+        # Sessions go idle, end, and are deleted when their time is over.
+        _rule([OWN], ["agentsessions"], [*READ, "delete"]),
+        _rule([OWN], ["agentsessions/status"], ["get", "patch", "update"]),
         # spec.access: bindings, only to roles that may be handed out. Without `bind` on a role its binding
         # is refused.
         _rule(

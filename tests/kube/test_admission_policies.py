@@ -322,6 +322,7 @@ def test_every_step_is_as_in_the_table(who: str, kind: str) -> None:
         ("chaperone-sessions", "CREATE", GATEWAY, {}, True),
         ("chaperone-sessions", "CREATE", "alice", {}, False),
         ("chaperone-sessions", "UPDATE", "alice", {"subResource": "status"}, False),
+        ("chaperone-sessions", "UPDATE", CONTROLLER, {"subResource": "status"}, True),
         ("chaperone-sessions", "UPDATE", "alice", {}, True),
     ],
 )
@@ -338,6 +339,27 @@ def test_a_run_that_was_ended_stays_ended() -> None:
         assert refusals("chaperone-sessions", data) == ["a run that was ended stays ended"]
     data = {"request": request("UPDATE", "alice"), "object": ended, "oldObject": {"spec": {}}}
     assert refusals("chaperone-sessions", data) == []
+
+
+def test_nobody_ends_a_run_in_another_name() -> None:
+    for name, told in (("alice", []), ("bob", ["spec.terminatedBy names somebody else"])):
+        thrown: Obj = {"spec": {"terminated": True, "terminatedBy": name}}
+        data = {"request": request("UPDATE", "alice"), "object": thrown, "oldObject": {"spec": {}}}
+        assert refusals("chaperone-sessions", data) == told
+
+
+@pytest.mark.parametrize(
+    ("who", "spec", "allowed"),
+    [
+        ("alice", {"terminated": True, "run": "r"}, False),
+        (CONTROLLER, {"terminated": True, "run": "r"}, True),
+        ("alice", {"terminated": True}, True),
+        ("alice", {"run": "r"}, True),
+    ],
+)
+def test_a_terminated_session_is_not_deleted_to_let_its_run_in(who: str, spec: Obj, *, allowed: bool) -> None:
+    data = {"request": request("DELETE", who), "object": None, "oldObject": {"spec": spec}}
+    assert (refusals("chaperone-sessions", data) == []) is allowed
 
 
 # Agents
