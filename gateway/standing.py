@@ -9,6 +9,7 @@ from chaperone.core import gate
 from chaperone.core.audit import Repeated
 from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller, impersonation
+from chaperone.core.masking import Terms, combine
 from chaperone.core.policy import Limits, PolicySet
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
@@ -45,7 +46,8 @@ class KnownRead:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One caller under one generation of the policies. identity: the impersonation headers, b"" when refused. session:
-    what its run has asked for, kept for those alone whom policies govern.
+    what its run has asked for, kept for those alone whom policies govern. terms: what is to be masked in the caller's
+    answers; None: nothing.
 
     reads: by method, target as sent, and content type. A verdict depends on nothing else where there is neither body
     nor approval nor upgrade, and clients ask the same again and again.
@@ -59,6 +61,7 @@ class Standing:
     run: RunKey
     identity: bytes
     session: RunState
+    terms: Terms | None = None
     reads: dict[tuple[str, str, str], KnownRead] = field(default_factory=dict)
 
     def remember(self, key: tuple[str, str, str], known: KnownRead) -> None:
@@ -87,6 +90,7 @@ def standing_of(caller: Caller, policies: PolicySet, generation: int, runs: Runs
         run_key(caller),
         identity_on_the_wire(governed, caller),
         RunState(caller) if governed.refusal else runs.of(caller, names),
+        combine(policy.masking for policy in governed.policies),
     )
 
 
