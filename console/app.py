@@ -15,7 +15,7 @@ from chaperone.core.authentication import Issuer
 from chaperone.core.legible import visible
 from chaperone.kube.errors import KubeError, RefusedError
 from chaperone.settings.console import ConsoleSettings
-from console import approvals
+from console import approvals, policies
 from console.cluster import Cluster
 from console.login import add_login
 from console.person import Person, recall, touch
@@ -24,7 +24,7 @@ from console.security import protect
 
 log = logging.getLogger(__name__)
 
-NAVIGATION = (("approvals.listed", "Approvals"),)
+NAVIGATION = (("approvals.listed", "Approvals"), ("policies.listed", "Policies"))
 """Pages in the head of every page: endpoint and word."""
 OPEN_TO_ALL = frozenset({"static", "welcome", "healthz", "login.begin", "login.done", "login.logout"})
 
@@ -53,7 +53,8 @@ def create_app(services: Services, issuer: Issuer, key: bytes) -> Flask:
     app.add_url_rule("/welcome", "welcome", lambda: render_template("welcome.html"))
     app.add_url_rule("/healthz", "healthz", lambda: ("ok\n", 200, {"Content-Type": "text/plain"}))
     app.add_url_rule("/", "home", lambda: redirect(url_for("approvals.listed")))
-    app.register_blueprint(approvals.pages)
+    for part in (approvals, policies):
+        app.register_blueprint(part.pages)
     return app
 
 

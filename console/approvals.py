@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, abort, current_app, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chaperone.cli import approval_words as words
 from chaperone.core.guard import approval_rights
 from chaperone.core.legible import visible
 from chaperone.kube.errors import RefusedError
+from console.guarding import found, is_part, require, services
 
 pages = Blueprint("approvals", __name__, url_prefix="/approvals")
 
@@ -25,20 +26,18 @@ Obj = Mapping[str, Any]
 @pages.get("/")
 def listed() -> str:
     """Those that wait first; with ?all=1 the finished ones as well."""
-    _require("list")
-    services = current_app.extensions["chaperone"]
+    require("list", KIND)
     everything = request.args.get("all") == "1"
-    found = [obj for obj in services.cluster.approvals() if everything or words.phase(obj) in OPEN_PHASES]
-    rows = [_row(obj, services.clock()) for obj in sorted(found, key=_waits_last)]
-    part = "approvals_rows.html" if request.headers.get("HX-Request") else "approvals.html"
+    objects = [obj for obj in services().cluster.approvals() if everything or words.phase(obj) in OPEN_PHASES]
+    rows = [_row(obj, services().clock()) for obj in sorted(objects, key=_waits_last)]
+    part = "approvals_rows.html" if is_part() else "approvals.html"
     return render_template(part, rows=rows, everything=everything)
 
 
 @pages.get("/<name>")
 def shown(name: str) -> str:
-    _require("get", name)
-    services = current_app.extensions["chaperone"]
-    obj = _found(name)
+    require("get", KIND, name)
+    obj: Obj = found(services().cluster.approval(name), "ApprovalRequest")
     return render_template(
         "approval.html",
         obj=obj,
@@ -46,7 +45,7 @@ def shown(name: str) -> str:
         phase=words.phase(obj),
         count=words.count(obj),
         asked=words.asked(obj),
-        facts=[(word, value) for word, value in words.facts(obj, services.clock()) if value],
+        facts=[(word, value) for word, value in words.facts(obj, services().clock()) if value],
         reviews=list(words.reviews(obj)),
         diff=words.field(obj, "spec.preview.diff") or "",
         body=words.field(obj, "spec.request.body") or "",
@@ -65,14 +64,13 @@ def decide(name: str, decision: str) -> Response:
     """The webhook asks RBAC about the person once more, and stamps the review."""
     if decision not in DECISIONS:
         abort(404, "there is no such decision")
-    obj = _found(name)
+    obj: Obj = found(services().cluster.approval(name), "ApprovalRequest")
     if not _may_decide(obj, fresh=True):
         policy, namespaces = approval_rights(obj)
         where = ", ".join(namespaces) or "the cluster"
         abort(403, f"you may not review this: RBAC does not let you approve under policy {policy} in {where}")
-    services = current_app.extensions["chaperone"]
     try:
-        services.cluster.decide(name, g.person, DECISIONS[decision], request.form.get("reason", "").strip())
+        services().cluster.decide(name, g.person, DECISIONS[decision], request.form.get("reason", "").strip())
     except RefusedError as error:
         flash(f"Not recorded: {visible(error.message, 500)}", "bad")
     else:
@@ -80,22 +78,9 @@ def decide(name: str, decision: str) -> Response:
     return redirect(url_for("approvals.shown", name=name))
 
 
-def _require(verb: str, name: str = "") -> None:
-    if not current_app.extensions["chaperone"].rights.may(g.person, verb, KIND, name=name):
-        abort(403, f"you may not {verb} {KIND}.chaperone.dev: ask for the ClusterRole chaperone-approver")
-
-
-def _found(name: str) -> Obj:
-    obj = current_app.extensions["chaperone"].cluster.approval(name)
-    if obj is None:
-        abort(404, "there is no such ApprovalRequest (any more)")
-    found: Obj = obj
-    return found
-
-
 def _may_decide(obj: Obj, *, fresh: bool = False) -> bool:
     """Whether RBAC lets this person review it in every namespace that it is about. The webhook decides."""
-    rights = current_app.extensions["chaperone"].rights
+    rights = services().rights
     policy, namespaces = approval_rights(obj)
     return all(
         rights.may(g.person, "approve", "approvals", name=policy, namespace=namespace, fresh=fresh)

@@ -22,6 +22,7 @@ WEBHOOK = "chaperone-webhook"
 CONSOLE = "chaperone-console"
 APPROVER = "chaperone-approver"
 REQUESTER = "chaperone-requester"
+VIEWER = "chaperone-viewer"
 SESSION_VIEWER = "chaperone-session-viewer"
 SESSION_ENDER = "chaperone-session-ender"
 
@@ -102,6 +103,7 @@ def rbac_manifests(
         *_program(namespace, CONSOLE, _console_rules()),
         _cluster_role(APPROVER, _approver_rules()),
         _cluster_role(REQUESTER, _requester_rules()),
+        _cluster_role(VIEWER, _viewer_rules()),
         _cluster_role(SESSION_VIEWER, [_rule([OWN], ["agentsessions"], READ)]),
         # The webhook lets people change nothing but spec.terminated, once.
         _cluster_role(SESSION_ENDER, [_rule([OWN], ["agentsessions"], [*READ, "patch"])]),
@@ -268,6 +270,15 @@ def _approver_rules() -> list[Manifest]:
         _rule([OWN], ["approvalrequests"], READ),
         _rule([OWN], ["approvalrequests/status"], ["get", "patch"]),
         _rule([OWN], ["approvals"], ["approve"]),
+    ]
+
+
+def _viewer_rules() -> list[Manifest]:
+    """For people: look at policies, approvals and runs; in the console also at audit records and recordings, which are
+    resources that exist only for RBAC."""
+    return [
+        _rule([OWN], ["agentpolicies", "approvalrequests", "agentsessions"], READ),
+        _rule([OWN], ["auditrecords", "recordings"], ["get", "list"]),
     ]
 
 

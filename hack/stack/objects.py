@@ -7,7 +7,7 @@ import yaml
 
 from chaperone.kube.admission_policies import admission_policies
 from chaperone.kube.configurations import NAMESPACE_LABEL, webhook_configurations
-from chaperone.kube.rbac import APPROVER, CONTROLLER, rbac_manifests
+from chaperone.kube.rbac import APPROVER, CONTROLLER, SESSION_ENDER, VIEWER, rbac_manifests
 from hack.cluster.errors import ClusterError
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import NAMESPACE, ROOT, Layout
@@ -46,7 +46,7 @@ def apply_rights(admin: Kubectl) -> None:
     homes = [namespace(name) for name in (NAMESPACE, "agents", "demo")]
     admin.apply("making namespaces", homes)
     admin.apply("applying the roles", rbac_manifests(NAMESPACE, []))
-    admin.apply("applying the roles of people", [_approvers(), *_any_role()])
+    admin.apply("applying the roles of people", [*_approvers(), *_any_role()])
 
 
 def apply_webhooks(admin: Kubectl, layout: Layout, url: str, version: str) -> None:
@@ -82,8 +82,11 @@ def major_minor(version: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _approvers() -> dict[str, Any]:
-    return _binding(APPROVERS, APPROVER, [{"kind": "Group", "apiGroup": RBAC, "name": APPROVERS}])
+def _approvers() -> list[dict[str, Any]]:
+    """They approve, look at everything, and may end runs."""
+    group = {"kind": "Group", "apiGroup": RBAC, "name": APPROVERS}
+    roles = (APPROVER, VIEWER, SESSION_ENDER)
+    return [_binding(f"{APPROVERS}-{role}", role, [group]) for role in roles]
 
 
 def approver_binding(account: str) -> dict[str, Any]:
