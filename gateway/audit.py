@@ -1,9 +1,10 @@
-"""The audit log: lines of JSON in one file for each worker, and on stable storage before a mutation is forwarded.
+"""The audit log: sealed records, and on stable storage before a mutation is forwarded.
 
 The event loop only puts records into a queue; one thread encodes, chains, writes and syncs them in batches (group
-commit), so a record costs the loop a few microseconds and any number of mutations share one fdatasync. One process
-owns one file (an flock says so), so a batch that failed half-way is cut off again and the file always ends with a
-whole line. Reads that are already queued survive an outage of the sink; new records are refused while it lasts.
+commit), so a record costs the loop a few microseconds and any number of mutations share one sync. Where they go is the
+ledger's business: a database, a file of JSON lines, a stream. When the answer to a batch is lost, the ledger is asked
+where the chain ends before anything is written again, so nothing is written twice. Reads that are already queued survive
+an outage of the ledger; new records are refused while it lasts.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from chaperone.core.audit import encode
-from gateway.audit_sinks import Sink
+from chaperone.core.chain import Link, Reason, Sealed
+from chaperone.store.interface import RecordWriter, StoreMismatchError
+from gateway.audit_chain import SignedChain
 
 log = logging.getLogger(__name__)
 
@@ -27,48 +29,11 @@ LINGER = 0.02
 BATCH = 512
 """Records written at a time."""
 RETRY = 1.0
-"""Seconds between two attempts to bring a failed sink back."""
+"""Seconds between two attempts to bring a failed ledger back."""
 
 
 class AuditUnavailable(Exception):  # noqa: N818  the condition, as the data path names it
     """A record cannot be written, or not in time: what it is about must not happen."""
-
-
-class Chain(Protocol):
-    """What makes a line of a record, each bound to the one before. Only used by the writer's thread."""
-
-    def resume(self, last_line: bytes) -> None:
-        """Carry on after this last whole line of the file; b"" when there is none."""
-        ...
-
-    def seal(self, record: Record) -> bytes:
-        """The record as one line, without its line end, and remember it as the last. Raises TypeError or ValueError
-        when it cannot be encoded, and then remembers nothing."""
-        ...
-
-    def mark(self) -> object:
-        """The present state, for `reset`."""
-        ...
-
-    def reset(self, mark: object) -> None:
-        """Forget every line sealed since the mark: they were not written."""
-        ...
-
-
-class PlainLines:
-    """Records as lines, each for itself."""
-
-    def resume(self, last_line: bytes) -> None:
-        """Nothing depends on the line before."""
-
-    def seal(self, record: Record) -> bytes:
-        return encode(record)
-
-    def mark(self) -> object:
-        return None
-
-    def reset(self, mark: object) -> None:
-        """Nothing was remembered."""
 
 
 class _Entry:
@@ -89,15 +54,15 @@ class AuditLog:
 
     def __init__(
         self,
-        sink: Sink,
-        chain: Chain,
+        ledger: RecordWriter,
+        chain: SignedChain,
         *,
         queue: int = 10_000,
         wait: float = 5.0,
         retry: float = RETRY,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        self._sink = sink
+        self._ledger = ledger
         self._chain = chain
         self._most = queue
         self._wait = wait
@@ -105,6 +70,7 @@ class AuditLog:
         self._on_failure = on_failure
         self._queue: deque[_Entry] = deque()
         self._pending: list[_Entry] = []
+        self._doubt: list[tuple[Sealed, _Entry]] = []
         self._work = threading.Event()
         self._hurry = threading.Event()
         self._reopen = False
@@ -115,12 +81,14 @@ class AuditLog:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
-        """Open the sink and start the writer. Raises AuditUnavailable when it cannot be opened."""
+        """Open the ledger and start the writer. Raises AuditUnavailable when it cannot be opened."""
         self._loop = asyncio.get_running_loop()
         try:
-            self._chain.resume(self._sink.open())
-        except (OSError, ValueError) as fault:
+            end = self._ledger.open()
+        except (OSError, ValueError, StoreMismatchError) as fault:
             raise AuditUnavailable(f"audit log cannot be opened: {fault}") from fault
+        if end is not None:
+            self._chain.resume(end)
         self._refusing = ""
         self._thread.start()
 
@@ -189,8 +157,8 @@ class AuditLog:
 
     def _run(self) -> None:
         while True:
-            self._work.wait(self._retry if self._failure else None)
-            if not self._closing:
+            self._work.wait(self._retry if self._failure else self._chain.due_in)
+            if not self._closing and self._work.is_set():
                 self._hurry.wait(LINGER)
             self._work.clear()
             self._hurry.clear()
@@ -198,21 +166,44 @@ class AuditLog:
                 self._open_again()
             while not (self._failure or self._reopen) and self._take():
                 self._write_batch()
+            if not self._failure and self._chain.due_in == 0.0:
+                self._write([], Reason.INTERVAL)
             if self._closing and (self._failure or not self._queue):
                 break
-        self._sink.close()
+        if not self._failure and self._chain.link.sequence:
+            self._write([], Reason.CLOSE)
+        self._ledger.close()
 
     def _open_again(self) -> None:
-        """The chain goes on from our own memory: what stands in the file may have been changed by somebody."""
-        self._reopen = False
+        """The chain goes on from our own memory: what stands in the ledger may have been changed by somebody."""
+        rotated, self._reopen = self._reopen and not self._failure, False
         try:
-            self._sink.open()
-        except OSError as fault:
+            self._end_doubt(self._ledger.open())
+        except (OSError, ValueError, StoreMismatchError) as fault:
             self._fail(fault)
             return
         if self._failure:
             log.warning("audit log can be written again")
         self._failure = ""
+        if rotated and self._chain.link.sequence:
+            self._write([], Reason.ROTATE)
+
+    def _end_doubt(self, end: Link | None) -> None:
+        """Of a batch whose answer was lost, what is in the ledger is not written again."""
+        doubt, self._doubt = self._doubt, []
+        links = [sealed.link for sealed, _ in doubt]
+        if end is not None and end in links:
+            there = doubt[: links.index(end) + 1]
+            written = {id(entry) for _, entry in there}
+            self._pending = [entry for entry in self._pending if id(entry) not in written]
+            self._chain.back_to(end)
+            self._chain.written(signed=False)
+        elif end is not None and end != self._chain.link:
+            expected = self._chain.link.sequence
+            log.error(
+                "the audit log does not end where it was left: somebody changed it",
+                extra={"writer": end.writer, "expected": expected, "found": end.sequence},
+            )
 
     def _take(self) -> bool:
         while self._queue and len(self._pending) < BATCH:
@@ -220,34 +211,45 @@ class AuditLog:
         return bool(self._pending)
 
     def _write_batch(self) -> None:
-        batch = self._pending[:BATCH]
-        mark = self._chain.mark()
-        lines, waiting = self._seal(batch)
-        try:
-            self._sink.append(lines, durable=bool(waiting))
-        except OSError as fault:
-            self._chain.reset(mark)
-            self._fail(fault)
+        before = self._chain.link
+        batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        sealed = self._seal(batch)
+        if not sealed:
             return
-        del self._pending[: len(batch)]
-        self._settle(waiting, "")
+        due = self._chain.checkpoint_due([record for record, _ in sealed])
+        if not self._write(sealed, Reason.INTERVAL if due else None, before):
+            return
+        self._settle([entry for _, entry in sealed if entry.done is not None], "")
 
-    def _seal(self, batch: list[_Entry]) -> tuple[bytes, list[_Entry]]:
-        """The lines, and those who wait for them. A record that cannot be encoded does not take its neighbours with
-        it: whoever waits for it is refused."""
-        lines: list[bytes] = []
-        waiting: list[_Entry] = []
+    def _write(
+        self, sealed: list[tuple[Sealed, _Entry]], reason: Reason | None, before: Link | None = None
+    ) -> bool:
+        """False: it failed, and whoever waited was told. before: where the chain was without these records."""
+        durable = reason is not None or any(entry.done is not None for _, entry in sealed)
+        try:
+            checkpoint = self._chain.checkpoint(reason) if reason is not None else None
+            self._ledger.append([record for record, _ in sealed], checkpoint, durable=durable)
+        except Exception as fault:  # noqa: BLE001  whatever it was, what waits for the record must not happen
+            self._pending = [entry for _, entry in sealed] + self._pending
+            if before is not None:
+                self._chain.back_to(before)
+                self._doubt = sealed
+            self._fail(fault)
+            return False
+        self._chain.written(signed=reason is not None)
+        return True
+
+    def _seal(self, batch: Sequence[_Entry]) -> list[tuple[Sealed, _Entry]]:
+        """A record that cannot be encoded does not take its neighbours with it: whoever waits for it is refused."""
+        sealed: list[tuple[Sealed, _Entry]] = []
         for entry in batch:
             try:
-                lines.append(self._chain.seal(entry.record) + b"\n")
+                sealed.append((self._chain.seal(entry.record), entry))
             except (TypeError, ValueError) as fault:
                 log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})  # noqa: TRY400  no traceback: it would show the record
                 self._on_failure()
                 self._settle([entry], f"audit record cannot be encoded: {fault}")
-            else:
-                if entry.done is not None:
-                    waiting.append(entry)
-        return b"".join(lines), waiting
+        return sealed
 
     def _fail(self, fault: Exception) -> None:
         """Records of reads stay; those that somebody waits for are refused, so what they are about never happens."""

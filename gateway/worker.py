@@ -28,8 +28,8 @@ from chaperone.kube.tokens import mint_token
 from chaperone.settings.gateway import GatewaySettings
 from gateway import server
 from gateway.access import AccessDesk, GrantWatch
-from gateway.audit import AuditLog, PlainLines
-from gateway.audit_sinks import FileSink, StreamSink
+from gateway.audit import AuditLog
+from gateway.audit_making import audit_log
 from gateway.authn import Authenticator
 from gateway.claims import Claims
 from gateway.credential import FileCredential, MintedCredential
@@ -47,7 +47,6 @@ from gateway.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
 
-STDOUT = 1
 GAUGES_EVERY = 1.0
 WARM_UP = 15.0
 """Seconds for which a worker waits to be ready before it listens all the same, and says 503 in person."""
@@ -270,20 +269,14 @@ def make_credential(settings: GatewaySettings, control: Connection) -> MintedCre
 
 
 def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics) -> AuditLog:
-    path = settings.audit.path
-    sink = StreamSink(STDOUT) if path == "-" else FileSink(audit_path(Path(path), place))
-    return AuditLog(
-        sink,
-        PlainLines(),
-        queue=settings.audit.queue,
-        wait=settings.audit.wait,
+    """Raises AuditUnavailable for a store or a key that cannot be used."""
+    return audit_log(
+        settings.audit,
+        gateway=f"{socket.gethostname()}-{settings.listen.port}",
+        worker=place.number,
+        shares=place.shares,
         on_failure=metrics.audit_failure,
     )
-
-
-def audit_path(path: Path, place: Place) -> Path:
-    """A file has one writer: several workers have several files."""
-    return path.with_name(f"{path.stem}-{place.number}{path.suffix}") if place.shares else path
 
 
 def lease_name(host: str, worker: int) -> str:

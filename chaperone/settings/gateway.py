@@ -111,18 +111,69 @@ class DataPathSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings:
-    """Where audit records go. With several workers each has its own file: "audit.jsonl" becomes "audit-0.jsonl",
-    "audit-1.jsonl" and so on. After a rotation send SIGHUP."""
+    """Where audit records go: to a store that can be searched, or as JSON lines to a file or standard output. With
+    several workers each has its own file: "audit.jsonl" becomes "audit-0.jsonl", "audit-1.jsonl" and so on. After a
+    rotation send SIGHUP."""
 
+    store: Annotated[
+        str,
+        Setting(
+            "database: sqlite:///FILE or postgresql://USER@HOST/DATABASE (password: passfile=FILE in its query, or "
+            "PGPASSWORD); none: JSON lines"
+        ),
+    ] = ""
     path: Annotated[
-        str, Setting('file for JSON lines, or "-" for standard output (not durable: no fdatasync)')
+        str,
+        Setting(
+            'without a store: file for JSON lines, or "-" for standard output (not durable: no fdatasync)'
+        ),
     ] = "-"
+    writer: Annotated[
+        str,
+        Setting(
+            "name of this gateway's hash chain, the same after a restart and nobody else's; the worker's number is"
+            " added; none: from host name and port",
+            pattern=r"([a-z0-9][a-z0-9._-]{0,99})?",
+        ),
+    ] = ""
+    signing_key: Annotated[
+        Path | None,
+        Setting(
+            "PEM file with the Ed25519 key that signs checkpoints, made when missing; none: audit.key beside an SQLite "
+            "store or a JSON lines file"
+        ),
+    ] = None
+    checkpoint_every: Annotated[
+        float, Seconds("a record is covered by a signed checkpoint after this long", at_least=1)
+    ] = 60.0
+    checkpoint_records: Annotated[
+        int, Setting("a checkpoint is signed after so many records at the latest", at_least=1)
+    ] = 1000
+    retention: Annotated[
+        float,
+        Seconds("records of a store that are older are pruned, but for runs under legal hold; 0: never"),
+    ] = 0.0
     queue: Annotated[
         int, Setting("records of reads that may wait for the writer", at_least=1, at_most=10_000_000)
     ] = 10_000
     wait: Annotated[
         float, Seconds("longest wait for a record to be durable; then the request is refused", at_least=0.01)
     ] = 5.0
+
+    def faults(self) -> Iterator[SettingFault]:
+        """One place for the records, and a key that outlives the process where one is needed."""
+        if self.store and self.path != "-":
+            yield SettingFault("", "give a store or a path, not both")
+        if self.store and not self.store.startswith(("sqlite:///", "postgresql://")):
+            yield SettingFault("store", "must begin with sqlite:/// or postgresql://")
+        if self.store.startswith("postgresql://") and self.signing_key is None:
+            yield SettingFault(
+                "signingKey", "is needed with a PostgreSQL store: a file that outlives this process"
+            )
+        if self.retention and not self.store:
+            yield SettingFault("retention", "needs a store; files are rotated by whoever rotates them")
+        if 0 < self.retention < 3600:
+            yield SettingFault("retention", "must be at least 1h, or 0 to keep everything")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

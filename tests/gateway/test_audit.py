@@ -7,60 +7,47 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
-from gateway.audit import AuditLog, AuditUnavailable, Record
-from gateway.audit_sinks import FileSink, Sink, StreamSink
-
-
-class NumberedChain:
-    """Numbers each line, so that loss, doubling and reordering show."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def resume(self, last_line: bytes) -> None:
-        self.count = json.loads(last_line)["n"] if last_line else 0
-
-    def seal(self, record: Record) -> bytes:
-        line = orjson.dumps({"n": self.count + 1, **record})
-        self.count += 1
-        return line
-
-    def mark(self) -> object:
-        return self.count
-
-    def reset(self, mark: object) -> None:
-        assert isinstance(mark, int)
-        self.count = mark
+from chaperone.core.chain import Link, Sealed, origin, seal
+from chaperone.core.chain_check import ChainCheck, Kind, Verification
+from chaperone.store.interface import RecordWriter
+from chaperone.store.signing import new_signer, public_keys, signature_check
+from gateway.audit import AuditLog, AuditUnavailable
+from gateway.audit_chain import CheckpointTerms, SignedChain
+from gateway.audit_sinks import FileSink, StreamSink
 
 
 class FailingSink:
-    """A real file that can be told to fail, or to be slow."""
+    """A real file that can be told to fail, to be slow, or to lose its answer."""
 
     def __init__(self, path: Path) -> None:
         self.inner = FileSink(path)
         self.broken = False
+        self.loses_answers = False
         self.gate: threading.Event | None = None
         self.syncs = 0
 
-    def open(self) -> bytes:
+    def open(self) -> Link | None:
         if self.broken:
             raise OSError(errno.EIO, "disk is away")
         return self.inner.open()
 
-    def append(self, lines: bytes, *, durable: bool) -> None:
+    def append(self, batch: Sequence[Sealed], checkpoint: bytes | None, *, durable: bool) -> None:
         if self.gate is not None:
             assert self.gate.wait(10)
         if self.broken:
             raise OSError(errno.ENOSPC, "disk is full")
         self.syncs += durable
-        self.inner.append(lines, durable=durable)
+        self.inner.append(batch, checkpoint, durable=durable)
+        if self.loses_answers:
+            self.loses_answers = False
+            raise OSError(errno.EPIPE, "the connection was lost")
 
     def close(self) -> None:
         self.inner.close()
@@ -70,12 +57,30 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
 
 
-def log_of(sink: Sink, **settings: Any) -> AuditLog:
-    return AuditLog(sink, NumberedChain(), retry=0.02, **settings)
+SIGNER = new_signer()
+
+
+def log_of(sink: RecordWriter, terms: CheckpointTerms | None = None, **settings: Any) -> AuditLog:
+    chain = SignedChain("gw-0", SIGNER, wall=time.time, clock=time.monotonic, terms=terms)
+    return AuditLog(sink, chain, retry=0.02, **settings)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    """Only the records, each with its place in the chain as `n`."""
+    found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [
+        {"n": line.pop("chain")["sequence"], **line}
+        for line in found
+        if line.get("kind") != "AuditCheckpoint"
+    ]
+
+
+def checked(*paths: Path) -> Verification:
+    check = ChainCheck(signature_check(public_keys([SIGNER.public])))
+    for path in paths:
+        for line in path.read_bytes().splitlines():
+            check.line(line, path.name)
+    return check.result()
 
 
 async def until(claim: Callable[[], bool]) -> None:
@@ -112,13 +117,13 @@ def test_many_mutations_share_a_sync_and_keep_their_order(tmp_path: Path) -> Non
 def test_reads_are_written_without_a_sync_and_by_close_at_the_latest(tmp_path: Path) -> None:
     async def scenario() -> None:
         sink = FailingSink(tmp_path / "audit.jsonl")
-        log = log_of(sink)
+        log = log_of(sink, CheckpointTerms(records=10_000))
         log.start()
         for number in range(1000):
             log.write({"id": number})
         await log.close()
         assert [line["id"] for line in lines(tmp_path / "audit.jsonl")] == list(range(1000))
-        assert sink.syncs == 0
+        assert sink.syncs == 1, "only the last checkpoint"
 
     run(scenario)
 
@@ -230,27 +235,148 @@ def test_a_batch_that_fails_half_way_is_cut_off_again(
     run(scenario)
 
 
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        (b"", b""),
-        (b'{"n":1}\n', b'{"n":1}'),
-        (b'{"n":1}\n{"n":2}\n', b'{"n":2}'),
-        (b'{"n":1}\n{"n":2', b'{"n":2'),
-        (b'{"n":1}\n' + b'{"n":2,"x":"' + b"y" * 200_000 + b'"}\n', b'{"n":2,"x":"' + b"y" * 200_000 + b'"}'),
-    ],
-)
-def test_the_last_line_is_found_and_a_cut_one_is_ended(
-    tmp_path: Path, before: bytes, expected: bytes
-) -> None:
+def sealed_lines(count: int, start: Link | None = None) -> list[Sealed]:
+    link, found = start or origin("gw-0"), []
+    for number in range(count):
+        found.append(seal(link, b'{"id":%d}' % number))
+        link = found[-1].link
+    return found
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"kind":"Event","half', b"\0\0\0\0", b"y" * 200_000])
+def test_a_line_that_a_crash_cut_short_is_cut_off_and_the_chain_goes_on(tmp_path: Path, rest: bytes) -> None:
     path = tmp_path / "audit.jsonl"
-    path.write_bytes(before)
+    before = sealed_lines(2)
+    path.write_bytes(before[0].line + b"\n" + before[1].line + b"\n" + rest)
+
+    async def scenario() -> None:
+        log = log_of(FileSink(path))
+        log.start()
+        await log.durable({"id": "after"})
+        await log.close()
+
+    run(scenario)
+    assert [line["n"] for line in lines(path)] == [1, 2, 3]
+    assert checked(path).is_good
+
+
+def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    before = sealed_lines(2)
+    path.write_bytes(before[0].line + b"\n" + before[1].line)
     sink = FileSink(path)
-    assert sink.open() == expected
-    sink.append(b'{"n":9}\n', durable=True)
+    assert sink.open() == before[1].link
+    sink.append(sealed_lines(1, before[1].link), None, durable=True)
     sink.close()
-    assert path.read_bytes().endswith(b'\n{"n":9}\n' if before else b'{"n":9}\n')
-    assert path.read_bytes().startswith(before)
+    assert [line["n"] for line in lines(path)] == [1, 2, 3]
+
+
+def test_a_long_last_record_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    first = sealed_lines(1)[0]
+    long = seal(first.link, b'{"x":"' + b"y" * 200_000 + b'"}')
+    path.write_bytes(first.line + b"\n" + long.line + b"\nrubbish\n")
+    sink = FileSink(path)
+    assert sink.open() == long.link
+    sink.close()
+
+
+def test_a_batch_whose_answer_was_lost_is_not_written_twice(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sink = FailingSink(tmp_path / "audit.jsonl")
+        log = log_of(sink)
+        log.start()
+        await log.durable({"id": "before"})
+        sink.loses_answers = True
+        log.write({"id": "read"})
+        with pytest.raises(AuditUnavailable, match="connection was lost"):
+            await log.durable({"id": "refused, and written"})
+        await until(lambda: log.failure == "" and log.depth == 0)
+        await log.durable({"id": "after"})
+        await log.close()
+
+    run(scenario)
+    path = tmp_path / "audit.jsonl"
+    assert [(line["n"], line["id"]) for line in lines(path)] == [
+        (1, "before"),
+        (2, "read"),
+        (3, "refused, and written"),
+        (4, "after"),
+    ]
+    assert checked(path).is_good
+
+
+def test_checkpoints_come_by_count_and_at_the_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = log_of(FileSink(tmp_path / "audit.jsonl"), CheckpointTerms(records=10))
+        log.start()
+        for number in range(25):
+            await log.durable({"id": number})
+        await log.close()
+
+    run(scenario)
+    found = checked(tmp_path / "audit.jsonl")
+    assert found.is_good
+    assert found.chains[0].closed
+    assert found.chains[0].unsigned == 0
+    kinds = [
+        json.loads(line)["kind"]
+        for line in (tmp_path / "audit.jsonl").read_bytes().splitlines()
+        if b'"kind"' in line
+    ]
+    assert kinds.count("AuditCheckpoint") == 3
+
+
+def test_a_checkpoint_comes_by_time_when_nothing_else_happens(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+
+    async def scenario() -> None:
+        log = log_of(FileSink(path), CheckpointTerms(seconds=0.05))
+        log.start()
+        await log.durable({"id": 1})
+        await until(lambda: b"AuditCheckpoint" in path.read_bytes())
+        await log.close()
+
+    run(scenario)
+
+
+def test_a_chain_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+
+    async def scenario() -> None:
+        for number in range(3):
+            log = log_of(FileSink(path))
+            log.start()
+            await log.durable({"id": number})
+            await log.close()
+
+    run(scenario)
+    assert [line["n"] for line in lines(path)] == [1, 2, 3]
+    assert checked(path).is_good
+
+
+def test_what_somebody_did_to_the_file_meanwhile_shows(tmp_path: Path) -> None:
+    """The chain goes on from memory: a cut-off file does not make it begin anew."""
+    path = tmp_path / "audit.jsonl"
+
+    async def scenario() -> None:
+        sink = FailingSink(path)
+        log = log_of(sink)
+        log.start()
+        for number in range(3):
+            await log.durable({"id": number})
+        path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n")
+        sink.broken = True
+        with pytest.raises(AuditUnavailable):
+            await log.durable({"id": "refused"})
+        sink.broken = False
+        await until(lambda: log.failure == "")
+        await log.durable({"id": "after"})
+        await log.close()
+
+    run(scenario)
+    found = checked(path)
+    assert [(fault.kind, fault.sequence) for fault in found.faults] == [(Kind.MISSING, 2)]
 
 
 def test_rotation_by_rename_and_reopen_carries_the_chain_on(tmp_path: Path) -> None:
@@ -265,6 +391,13 @@ def test_rotation_by_rename_and_reopen_carries_the_chain_on(tmp_path: Path) -> N
         await log.close()
         assert lines(tmp_path / "audit.jsonl.1") == [{"n": 1, "id": 1}]
         assert lines(path) == [{"n": 2, "id": 2}]
+        assert checked(tmp_path / "audit.jsonl.1", path).is_good
+
+        again = log_of(FileSink(path))
+        again.start()
+        await again.durable({"id": 3})
+        await again.close()
+        assert checked(tmp_path / "audit.jsonl.1", path).is_good
 
     run(scenario)
 
@@ -308,7 +441,7 @@ def test_standard_output_gets_whole_lines(tmp_path: Path) -> None:
         await log.close()
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
-            assert [json.loads(line)["id"] for line in pipe] == [1, 2]
+            assert [json.loads(line).get("id") for line in pipe] == [1, 2, None]
 
     run(scenario)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import main
-from gateway.worker import Place, audit_path, lease_name
+from gateway.audit_making import audit_path
+from gateway.worker import Place, lease_name
 
 ISSUERS = """
 apiVersion: apiserver.config.k8s.io/v1beta1
@@ -95,7 +96,8 @@ def test_a_missing_settings_file_is_named(tmp_path: Path, capsys: pytest.Capture
     [(Place(), "audit.jsonl"), (Place(0, 2), "audit-0.jsonl"), (Place(3, 4), "audit-3.jsonl")],
 )
 def test_each_worker_has_its_own_audit_file(place: Place, expected: str) -> None:
-    assert audit_path(Path("/var/log/audit.jsonl"), place) == Path("/var/log") / expected
+    found = audit_path(Path("/var/log/audit.jsonl"), place.number, shares=place.shares)
+    assert found == Path("/var/log") / expected
 
 
 @pytest.mark.parametrize("host", ["gw-7f9c", "UPPER_case", "-.-", "x" * 300, "a.b.example"])

@@ -1,0 +1,35 @@
+"""An audit store for people and programs that ask, prune or export; the gateway writes through `writing.StoreWriter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from chaperone.store.engine import is_sqlite, make_engine, store_url, unavailable
+from chaperone.store.interface import StoreMismatchError
+from chaperone.store.migrating import check
+from chaperone.store.reading import Reader
+
+
+class Store(Reader):
+    """Implements interface.AuditStore."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self.url = url
+        self._engine = make_engine(url)
+        super().__init__(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def open_store(address: str) -> Store:
+    """sqlite:///FILE, a path, or postgresql://…. Raises StoreMismatchError, and StoreUnavailableError."""
+    url = store_url(address)
+    if is_sqlite(url) and not Path(str(url.database)).is_file():
+        raise StoreMismatchError(f"there is no audit store at {url.database}")
+    store = Store(url)
+    with unavailable("the audit store cannot be opened"):
+        check(store._engine)
+    return store
