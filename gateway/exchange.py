@@ -281,7 +281,7 @@ class Exchange(Recorded):
         unknown = replace(request, payload=Payload(undetermined=frozenset({"object", "oldObject"})))
         verdict = self._judge(unknown, standing)
         headers, body = [(b"Content-Type", answer.content_type.encode("latin-1"))], answer.body
-        chosen = self._path.services.choose_filter(request, standing, verdict)
+        chosen = self._path.services.choose_filter(request, standing, verdict, None)
         if chosen is not None:
             headers, body = filtered(chosen, answer.code, headers, body)
         raw = (dict(headers).get(b"Content-Type", b"application/json"), body)
@@ -338,6 +338,7 @@ class Exchange(Recorded):
         headers = (*error.headers, ("Audit-Id", self.audit_id))
         try:
             masked = {"masked": dict(error.masked)} if error.masked else None
+            self._path.services.metrics.masked(error.masked)
             self.complete(error.code, reason=error.reason, outcome=outcome, more=masked)
             if connection is None or connection.is_gone:
                 return

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaperone.core.masking import Echo
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
@@ -40,7 +41,7 @@ CLIENT_GONE = 499
 @dataclass(slots=True)
 class Plan:
     """What is to be sent, decided, and not changed any more. identity: the impersonation headers on the wire. known: of
-    a read that was sent before, with the same verdict."""
+    a read that was sent before, with the same verdict. echo: what the agent wrote itself at places that are masked."""
 
     request: Request
     head: Head
@@ -50,6 +51,7 @@ class Plan:
     verdict: Verdict
     audit_id: str
     known: KnownRead | None = None
+    echo: Echo | None = None
 
 
 def is_long_running(request: Request) -> bool:
@@ -99,7 +101,7 @@ class Passage:
         self._expiry: asyncio.TimerHandle | None = None
         self._reason = ""
         self._used_token = ""
-        self._filter = path.services.choose_filter(plan.request, plan.standing, plan.verdict)
+        self._filter = path.services.choose_filter(plan.request, plan.standing, plan.verdict, plan.echo)
         self._retried = False
         self._is_stream = plan.known is None and is_long_running(plan.request)
         self._recorded = False
@@ -268,6 +270,7 @@ class Passage:
     def _count_masked(self) -> None:
         if self._masked:
             self._path.services.metrics.masked(self._masked)
+            self._plan.standing.session.was_masked()
             self._plan.standing.session.was_masked()
 
     def _masked_field(self) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chaperone.core.approval import Approval
 from chaperone.core.gate import Governance
 from chaperone.core.identity import Caller
+from chaperone.core.masking import Echo
 from chaperone.core.policy import Policy, PolicySet
 from chaperone.core.request import Request
 from chaperone.core.session import RunKey
@@ -223,11 +224,14 @@ OpenTap = Callable[[Request, Caller, Verdict, str], Awaitable[Tap | None]]
 """(request, caller, verdict, audit id), before the upstream handshake. None: nothing is recorded. Raises when the
 stream must be recorded and cannot be."""
 
-ChooseFilter = Callable[[Request, "Standing", Verdict], BodyFilter | None]
-"""(request, who asks and under which policies, verdict), before the request is sent. None: nothing is to be masked."""
+ChooseFilter = Callable[[Request, "Standing", Verdict, Echo | None], BodyFilter | None]
+"""(request, who asks and under which policies, verdict, what the agent wrote itself in this request), before it is sent.
+None: nothing is to be masked."""
 
 
-def no_filter(_request: Request, _standing: Standing, _verdict: Verdict) -> BodyFilter | None:
+def no_filter(
+    _request: Request, _standing: Standing, _verdict: Verdict, _echo: Echo | None
+) -> BodyFilter | None:
     """Every response as it is."""
     return None
 

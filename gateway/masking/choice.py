@@ -54,7 +54,7 @@ class Choice:
         self._engine = engine
 
     def __call__(
-        self, request: Request, standing: Standing, _verdict: Verdict, echo: Echo | None = None
+        self, request: Request, standing: Standing, _verdict: Verdict, echo: Echo | None
     ) -> AnswerFilter | None:
         """echo: what the agent wrote itself in this request, at places that are masked on reading."""
         if standing.terms is None or is_open(request):

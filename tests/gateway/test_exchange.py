@@ -10,6 +10,7 @@ import pytest
 
 from chaperone.core import status
 from chaperone.core.approval import Approval, Phase, Review
+from chaperone.core.masking import Echo
 from chaperone.core.policy import policy_set
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
@@ -515,7 +516,7 @@ class Redact(PassingFilter):
         return b"!"
 
 
-def redact(_request: Request, _standing: Standing, _verdict: Verdict) -> Redact:
+def redact(_request: Request, _standing: Standing, _verdict: Verdict, _echo: Echo | None) -> Redact:
     return Redact()
 
 
@@ -669,7 +670,7 @@ def test_a_filter_that_fails_to_ask_sends_nothing() -> None:
         assert (await stage.exchange(request())).status["code"] == 500
         stage.assert_untouched()
 
-    play(scene, choose_filter=lambda _request, _caller, _verdict: Broken())
+    play(scene, choose_filter=lambda *_: Broken())
 
 
 def test_an_answer_of_the_holds_that_cannot_be_written_ends_the_connection() -> None:
