@@ -116,6 +116,10 @@ class Grants:
             case Step.NOTHING:
                 return
 
+    def end(self, obj: Obj, approval: Approval, reason: str, problem: str) -> None:
+        """Before its time, by somebody's word. Raises KubeError."""
+        self._end(obj, approval, Phase.EXECUTED, reason, problem)
+
     def sweep(self) -> None:
         """Remove every binding that carries our label and belongs to no living grant. Raises KubeError."""
         living: dict[str, frozenset[Place]] = {}

@@ -110,6 +110,11 @@ async def approval_event(event: Mapping[str, Any], memo: kopf.Memo, **_: Any) ->
     memo["notifier"].note(event["type"], event["object"])
 
 
+@kopf.on.event(GROUP, VERSION, "agentsessions")
+async def session_event(event: Mapping[str, Any], memo: kopf.Memo, **_: Any) -> None:
+    _operator(memo).note_session(event["type"], event["object"])
+
+
 @kopf.on.probe(id="idle")
 async def liveness(memo: kopf.Memo, **_: Any) -> float:
     """Seconds since the last turn ended. Raises, which fails the probe, when the task hangs or is gone."""

@@ -38,6 +38,7 @@ class Operator:
     resync: float
     agenda: Agenda
     clock: Callable[[], float]
+    _terminated: set[str] = field(default_factory=set)
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = True
     _last_full: float = float("-inf")
@@ -59,6 +60,15 @@ class Operator:
         except ValueError as error:
             log.warning("approval %s cannot be read: %s", obj["metadata"]["name"], error)
         self._poked.set()
+
+    def note_session(self, kind: str | None, obj: Mapping[str, Any]) -> None:
+        """An event on a session. One that was terminated is looked at soon, once: its approvals must go."""
+        name = str(obj["metadata"]["name"])
+        if kind == "DELETED" or not (obj.get("spec") or {}).get("terminated"):
+            self._terminated.discard(name)
+        elif name not in self._terminated:
+            self._terminated.add(name)
+            self.poke()
 
     def idle_for(self) -> float:
         """Seconds since a turn last ended, well or badly: what liveness looks at. 0 before the first."""

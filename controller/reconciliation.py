@@ -16,6 +16,8 @@ from chaperone.core import approval as approvals
 from chaperone.core.approval import Approval
 from chaperone.core.identity import Identity
 from chaperone.core.policy import BrokenPolicy, Policy, compile_policy
+from chaperone.core.session import RunKey, Session
+from chaperone.core.session_lifetimes import Lifetimes
 from chaperone.kube.admission_policies import OF_AGENTS, POLICIES_FROM
 from chaperone.kube.configurations import AGENT_GUARD
 from chaperone.kube.errors import KubeError, RefusedError
@@ -49,10 +51,13 @@ from controller.guardianship import (
     role_changes,
 )
 from controller.lifetimes import Due, due, expiry
+from controller.sessions import REASON, SessionKeeper, cancellation, loses_grant
 
 log = logging.getLogger(__name__)
 
 Compiled = Policy | BrokenPolicy
+
+_RUN_OVER = "the run that asked for it was terminated"
 
 ADMISSION_POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
 
@@ -90,6 +95,8 @@ class Reconciler:
         self._settings = settings
         self._clock = clock
         self._grants = Grants(cluster, settings.guard_namespace, clock)
+        self._sessions = SessionKeeper(cluster, lifetimes_of(settings), clock)
+        self._terminated: Mapping[RunKey, Session] = {}
         self._certificates = CertificateKeeper(
             cluster, settings.certificates, settings.guard_namespace, clock
         )
@@ -111,6 +118,7 @@ class Reconciler:
             )
         if self._settings.certificates.manage:
             self._attempt("the webhook's certificate", self._certificates.keep)
+        self._attempt("sweeping the sessions", self._sweep_sessions)
         return self._sweep_approvals()
 
     def look_at(self, name: str) -> None:
@@ -289,7 +297,10 @@ class Reconciler:
                 self._cluster.replace(path, change)
                 log.info("the admission policy %s now names %d identities", name, len(identities))
 
-    # Approvals
+    # Sessions and approvals
+
+    def _sweep_sessions(self) -> None:
+        self._terminated = self._sessions.sweep()
 
     def _sweep_approvals(self) -> dict[str, Approval]:
         found: dict[str, Approval] = {}
@@ -303,7 +314,15 @@ class Reconciler:
         return found
 
     def _tend(self, obj: Obj, approval: Approval) -> None:
-        if self._settings.managed.grants:
+        patch = cancellation(obj, approval, self._terminated, self._clock())
+        if patch:
+            path = APPROVAL_REQUESTS.path(approval.name, subresource="status")
+            self._attempt(f"cancelling approval {approval.name}", lambda: self._cluster.merge(path, patch))
+        elif loses_grant(approval, self._terminated):
+            self._attempt(
+                f"ending grant {approval.name}", lambda: self._grants.end(obj, approval, REASON, _RUN_OVER)
+            )
+        elif self._settings.managed.grants:
             self._attempt(f"grant {approval.name}", lambda: self._grants.tend(obj, approval))
 
     def _end_by_clock(self, obj: Obj) -> Approval | None:
@@ -340,6 +359,17 @@ class Reconciler:
         problem = self._try(act)
         if problem:
             log.warning("%s: not done, will be tried again: %s", what, problem)
+
+
+def lifetimes_of(settings: ControllerSettings) -> Lifetimes:
+    ours, kept = settings.sessions, settings.retention
+    return Lifetimes(
+        idle_after=ours.idle_after,
+        end_after=ours.end_after,
+        keep_ended=kept.sessions,
+        keep_terminated=kept.terminated_sessions,
+        most=ours.most,
+    )
 
 
 def _settled(gathered: Gathered) -> frozenset[str]:

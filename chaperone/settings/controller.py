@@ -21,6 +21,49 @@ class RetentionSettings:
             "ended approvals are deleted this long after their expiresAt; 0 keeps them for ever", at_least=0
         ),
     ] = 2_592_000.0
+    sessions: Annotated[
+        float,
+        Seconds(
+            "ended sessions are deleted this long after they have ended; 0 keeps them for ever. A run that comes back "
+            "after that counts from zero",
+            at_least=0,
+        ),
+    ] = 604_800.0
+    terminated_sessions: Annotated[
+        float,
+        Seconds(
+            "terminated sessions are deleted this long after the termination; it has to be longer than any token of "
+            "an agent lives, for then the run may come back",
+            at_least=86_400,
+        ),
+    ] = 7_776_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """When the session of a run counts as over."""
+
+    idle_after: Annotated[
+        float,
+        Seconds("without a request and without an open stream for so long a session is idle", at_least=1),
+    ] = 600.0
+    end_after: Annotated[
+        float,
+        Seconds(
+            "and has ended. A run that comes back goes on in the same session; a caller whose token names no run "
+            "gets a new one",
+            at_least=1,
+        ),
+    ] = 3600.0
+    most: Annotated[
+        int,
+        Setting("of more sessions than this, ended ones are deleted early, the oldest first", at_least=100),
+    ] = 20_000
+
+    def faults(self) -> Iterator[SettingFault]:
+        """What only several settings together can show."""
+        if self.end_after < self.idle_after:
+            yield SettingFault("endAfter", "is less than idleAfter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +180,7 @@ class ControllerSettings:
     managed: ManagedSettings = field(default_factory=ManagedSettings)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
     notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
     def faults(self) -> Iterator[SettingFault]:

@@ -56,7 +56,7 @@ def test_no_handler_puts_finalizers_or_annotations_on_objects() -> None:
     assert not registry._spawning.get_all_handlers()
     assert not registry._changing.get_all_handlers()
     watched = {str(handler.selector) for handler in registry._watching.get_all_handlers()}
-    assert len(watched) == 2
+    assert len(watched) == 3
 
 
 def test_kopf_never_gives_up_on_the_api_server_and_each_request_starts_anew() -> None:

@@ -21,7 +21,7 @@ STAMPED = {**SAID, "terminatedBy": "alice", "terminatedAt": rfc3339(NOW)}
 
 
 def request(user: str, operation: str, subresource: str, old: Any, new: Any) -> dict[str, Any]:
-    objects = {"obj": new and {"spec": new}, "old": old and {"spec": old}}
+    objects: dict[str, Any] = {"obj": new and {"spec": new}, "old": old and {"spec": old}}
     asked = review("agentsessions", operation, user=user, subresource=subresource, **objects)
     inner: dict[str, Any] = asked["request"]
     return inner
