@@ -15,6 +15,7 @@ from gateway.http.connection import ClientConnection
 from gateway.http.framing import Fault, Head
 from gateway.http.pool import Pool
 from gateway.record import COMPLETE, request_record
+from gateway.restoring import Restorer
 from gateway.services import Services
 from gateway.standing import Standings
 from gateway.tasks import Tasks
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 class DataPath:
     """Makes an exchange of every request. One for each worker; implements gateway.http.connection.Handler."""
 
-    __slots__ = ("clock", "loop", "new_id", "pool", "services", "standings", "tasks")
+    __slots__ = ("clock", "loop", "new_id", "pool", "restorer", "services", "standings", "tasks")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class DataPath:
         self.loop = loop
         self.clock = clock
         self.new_id = AuditIds().new
+        self.restorer = Restorer(services.masking)
         self.tasks = Tasks(loop)
         self.standings = Standings(services.snapshot, services.runs)
 

@@ -16,6 +16,7 @@ from chaperone.core import gate, status
 from chaperone.core.approval import Approval
 from chaperone.core.gate import Needs
 from chaperone.core.identity import Caller
+from chaperone.core.masking import Echo
 from chaperone.core.request import Payload, Request, Unreadable, parse
 from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
@@ -32,6 +33,7 @@ from gateway.known_reads import key_of, known_read, serve
 from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.recorded import Recorded
 from gateway.refusal import RefusalError, refusal
+from gateway.restoring import Restoration
 from gateway.run_gate import begin, count_mutation, require_running, unless_terminated
 from gateway.services import Answer, Fetched, Spend
 from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
@@ -51,13 +53,14 @@ _read_again = lru_cache(2048)(parse)
 class Exchange(Recorded):
     """From the head of a request to the last byte of its answer."""
 
-    __slots__ = ("_connection", "_subprotocols", "_task")
+    __slots__ = ("_connection", "_restoration", "_subprotocols", "_task")
 
     def __init__(self, path: DataPath, connection: ClientConnection, head: Head) -> None:
         super().__init__(path, connection.peer, head)
         self._connection: ClientConnection | None = connection
         self._task: asyncio.Task[None] | None = None
         self._subprotocols: tuple[str, ...] = ()
+        self._restoration: Restoration | None = None
 
     # -- seen from the connection
 
@@ -249,6 +252,7 @@ class Exchange(Recorded):
     async def _gather(self, request: Request, standing: Standing) -> Request:
         """The request with its body and whatever else `judge` needs. What is denied without a body is denied
         before its body is asked for."""
+        self._path.restorer.check(request, standing)
         needs = gate.needs(request, standing.governed)
         if needs == NO_NEEDS and not self._head.has_body:
             return request
@@ -258,8 +262,11 @@ class Exchange(Recorded):
         if self._connection is not None and self._head.has_body:
             request = replace(request, body=await self._connection.body())
         await must_wait()
+        eyes = self._eyes(standing)
+        self._restoration = await self._path.restorer.restore(request, standing, eyes)
+        request = self._restoration.request
         try:
-            return await gather(request, needs, self._eyes(standing))
+            return await gather(request, needs, eyes)
         except DryRunRefusedError as error:
             raise self._found_out(request, standing, error.answer) from error
 
@@ -281,7 +288,7 @@ class Exchange(Recorded):
         unknown = replace(request, payload=Payload(undetermined=frozenset({"object", "oldObject"})))
         verdict = self._judge(unknown, standing)
         headers, body = [(b"Content-Type", answer.content_type.encode("latin-1"))], answer.body
-        chosen = self._path.services.choose_filter(request, standing, verdict, None)
+        chosen = self._path.services.choose_filter(request, standing, verdict, self._echo)
         if chosen is not None:
             headers, body = filtered(chosen, answer.code, headers, body)
         raw = (dict(headers).get(b"Content-Type", b"application/json"), body)
@@ -325,9 +332,31 @@ class Exchange(Recorded):
             await self.record_durably(request)
             require_running(request, standing, self._path.clock())
         self.forwarded_at = self._path.clock()
-        plan = Plan(request, self._head, identity, self._subprotocols, standing, verdict, self.audit_id)
+        plan = Plan(
+            request,
+            self._head,
+            identity,
+            self._subprotocols,
+            standing,
+            verdict,
+            self.audit_id,
+            echo=self._echo,
+        )
         self._passage = passage = Passage(self._path, self, plan, self._connection)
         await passage.open()
+
+    async def _bound(self, request: Request, standing: Standing) -> Request:
+        """The request, for the one state of its object whose masked values it holds."""
+        if self._restoration is None or not self._restoration.version:
+            return request
+        held = self._approval is not None
+        return await self._path.restorer.bound(
+            request, self._restoration, standing, self._eyes(standing), held=held
+        )
+
+    @property
+    def _echo(self) -> Echo | None:
+        return self._restoration.echo if self._restoration is not None else None
 
     # -- answers
 

@@ -24,6 +24,7 @@ from gateway.limits import RunLimits
 from gateway.run_state import RunState
 
 if TYPE_CHECKING:
+    from gateway.restoring import Engine
     from gateway.standing import Standing
 
 
@@ -243,7 +244,8 @@ async def no_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything one worker's data path needs, made once at the start."""
+    """Everything one worker's data path needs, made once at the start. masking: what knows the secrets of live objects,
+    for placeholders in requests; None: every placeholder is refused."""
 
     authenticator: Authenticator
     snapshot: Snapshot
@@ -256,4 +258,5 @@ class Services:
     access: AccessDesk | None = None
     withdrawals: Withdraw | None = None
     choose_filter: ChooseFilter = no_filter
+    masking: Engine | None = None
     open_tap: OpenTap = no_tap

@@ -63,10 +63,11 @@ def body_sha256(request: Request) -> str:
     """64 hex digits, "" without a body. Of JSON its canonical form is hashed, so key order does not matter;
     of all else, and of JSON whose numbers could be read differently, the bytes as sent.
     """
-    if not request.body:
+    body = request.as_sent or request.body
+    if not body:
         return ""
-    canonical = None if _is_proxied(request) else _canonical_body(request)
-    return hashlib.sha256(request.body if canonical is None else canonical).hexdigest()
+    canonical = None if _is_proxied(request) else _canonical_body(request, body)
+    return hashlib.sha256(body if canonical is None else canonical).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
@@ -98,10 +99,10 @@ def _utf16(member: tuple[str, Any]) -> bytes:
     return member[0].encode("utf-16-be")
 
 
-def _canonical_body(request: Request) -> bytes | None:
+def _canonical_body(request: Request, body: bytes) -> bytes | None:
     if "json" not in _content_type(request).partition(";")[0]:
         return None
-    value = read_json(request.body)
+    value = read_json(body)
     if not isinstance(value, dict | list):
         return None
     try:

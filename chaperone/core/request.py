@@ -71,6 +71,7 @@ class Request:
     for a non-resource request the lower-case HTTP method.
     path: the canonical percent-encoded path: judged, recorded and sent upstream, byte for byte.
     query: the canonical query without "?"; parameters: the same, decoded, in order.
+    as_sent: the body with the placeholders of masked values, where `body` has the values; b"" where it had none.
     upgrade: "" or the protocol asked for in lower case: "websocket" or "spdy/3.1".
     """
 
@@ -89,6 +90,7 @@ class Request:
     upgrade: str = ""
     content_type: str = ""
     body: bytes = b""
+    as_sent: bytes = b""
     payload: Payload = field(default=NO_PAYLOAD)
     origin: Origin = Origin.GATEWAY
 

@@ -1,0 +1,220 @@
+"""Placeholders that come back in a write: each resolved to the live value it stands for, or the write refused.
+
+A placeholder is resolved by content, wherever it stands in the body, against one live object; and only into a place of
+the same object that is masked when it is read back. A placeholder is never sent on, a secret never overwritten by one,
+and none is carried to where it could be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from chaperone.core.body import Media
+from chaperone.core.masking.masker import Masker
+from chaperone.core.masking.place import Path, Place
+from chaperone.core.masking.restoring_live import LAST_APPLIED, Live
+from chaperone.core.masking.restoring_patches import Fault, Outcome, leaves, malformed, outcome
+from chaperone.core.masking.restoring_places import CANARY, class_of, misplaced, words
+from chaperone.core.masking.restoring_search import UnopenableError, may_hold, placeholders
+
+MOST_FAULTS = 20
+_BETWEEN_TERMS = re.compile(r"(?<!\\),")
+_OPERATOR = re.compile(r"!=|==?")
+_STEPS = re.compile(r"[^.\[\]]+")
+
+UNKNOWN = (
+    "the placeholder here is of another object, or of none; write the value itself, or leave the field out"
+)
+NO_OBJECT = (
+    "there is no object here (or none that you may read) whose value the placeholder could stand for; write the value "
+    "itself, or refer to the Secret that holds it"
+)
+OLD = (
+    "the placeholder here does not stand for the value that the object has now: the value has changed since it was read, "
+    "or the placeholder is of another object; read the object again"
+)
+STALE = "the object has changed since it was read with these placeholders; read it again"
+IN_A_NAME = "a placeholder stands where a name stands; write the name itself"
+MALFORMED = "the body is not what its content type says: an object, or for a JSON patch a list of operations"
+UNOPENED = "a field is packed too deep or too large to be searched for placeholders"
+
+Written = frozenset[tuple[str, str | bytes]]
+"""(path class, value) of what an agent wrote itself at places that are masked on reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write as the agent sent it. body: decoded."""
+
+    media: Media
+    body: Any
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """resolve: gives each string of the body that is to be sent, by its path; None: the body goes as it came. version:
+    of the object that it was made for, "" where nothing depends on it. echo: what the agent wrote itself, at places
+    that are masked on reading. guesses: those of them for which the live object has a masked value."""
+
+    resolve: Callable[[str, Path], str] | None = None
+    version: str = ""
+    echo: Written = frozenset()
+    guesses: Written = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unrestorable:
+    """The write is refused. code: 409 where reading again helps, 422 where it does not."""
+
+    faults: tuple[Fault, ...]
+
+    @property
+    def code(self) -> int:
+        return 409 if all(fault.stale for fault in self.faults) else 422
+
+
+class _Sent(NamedTuple):
+    """A string of the body that holds placeholders. bare: it is a name, and can hold none."""
+
+    path: Path
+    text: str
+    bare: bool
+    found: list[str]
+
+
+def restore(write: Write, live: Live | None, masker: Masker | None) -> Restored | Unrestorable:
+    """live: None where there is no object, or none that the agent may read. masker: None where nothing is masked."""
+    if malformed(write.media, write.body):
+        return Unrestorable((Fault("", MALFORMED),))
+    try:
+        if live is None or masker is None:
+            return _without_object(write, masker)
+        return _with_object(write, live, masker)
+    except UnopenableError:
+        return Unrestorable((Fault("", UNOPENED),))
+
+
+def _without_object(write: Write, masker: Masker | None) -> Restored | Unrestorable:
+    faults = [Fault(words(path), NO_OBJECT) for path, text, _ in _strings(write) if placeholders(text)]
+    if faults:
+        return Unrestorable(tuple(faults[:MOST_FAULTS]))
+    return Restored(echo=_echo(write.body, write.place, masker))
+
+
+def _with_object(write: Write, live: Live, masker: Masker) -> Restored | Unrestorable:
+    sent = [
+        _Sent(path, text, bare, found)
+        for path, text, bare in _strings(write)
+        if (found := placeholders(text))
+    ]
+    made = outcome(write.media, write.body, live.masked) if live.places or sent else Outcome(write.body)
+    faults = [*_unknown(write, sent, live), *made.faults]
+    if not faults and (live.places or sent):
+        faults += misplaced(
+            made.document, write.place, live, masker, frozenset(words(each.path) for each in sent)
+        )
+    if faults:
+        return Unrestorable(tuple(dict.fromkeys(faults))[:MOST_FAULTS])
+    echo = _echo(made.document, write.place, masker)
+    return Restored(
+        resolve=live.resolved if sent else None,
+        version=live.version if sent or made.reads else "",
+        echo=echo,
+        guesses=_guesses(echo, live),
+    )
+
+
+def _strings(write: Write) -> Iterator[tuple[Path, str, bool]]:
+    return leaves(write.media, write.body)
+
+
+# Placeholders that mean nothing here
+
+
+def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
+    dated = _is_dated(write, live)
+    if sent and dated is False:
+        yield Fault("metadata.resourceVersion", STALE, stale=True)
+        return
+    for path, text, bare, found in sent:
+        if bare:
+            yield Fault(words(path), IN_A_NAME)
+        elif (
+            path != LAST_APPLIED and text not in live.texts and any(each not in live.values for each in found)
+        ):
+            old = dated is None and _is_masked_there(write.body, path, live)
+            yield Fault(words(path), OLD, stale=True) if old else Fault(words(path), UNKNOWN)
+
+
+def _is_dated(write: Write, live: Live) -> bool | None:
+    """Whether the body says to be of this state of the object; None: it says nothing."""
+    metadata = write.body.get("metadata") if isinstance(write.body, dict) else None
+    said = metadata if isinstance(metadata, dict) else {}
+    version, uid = said.get("resourceVersion"), said.get("uid")
+    if uid and uid != live.uid:
+        return False
+    return version == live.version if version else None
+
+
+def _is_masked_there(body: Any, path: Path, live: Live) -> bool:
+    """Whether the live object has a secret at this place: then the placeholder may be of an earlier one."""
+    return class_of(body if isinstance(body, dict) else live.masked, path) in live.classes
+
+
+# What the agent wrote itself
+
+
+def _echo(document: Any, place: Place, masker: Masker | None) -> Written:
+    if masker is None or not isinstance(document, dict):
+        return frozenset()
+    found = {pair for pair in masker.submitted(document, place) if not placeholders(pair[1])}
+    return frozenset(
+        found
+        | {
+            (f"data{name.removeprefix('stringData')}", value)
+            for name, value in found
+            if _is_string_data(name)
+        }
+    )
+
+
+def _is_string_data(name: str) -> bool:
+    """What is written to stringData is read in data."""
+    return name.startswith(("stringData.", "stringData["))
+
+
+def _guesses(echo: Written, live: Live) -> Written:
+    masked = frozenset(place.path_class for place in live.places)
+    return frozenset(pair for pair in echo if pair[0] in masked)
+
+
+# What a request says beside its body
+
+
+def in_target(path: str, parameters: Iterable[tuple[str, str]]) -> bool:
+    """Whether a placeholder stands in the path or the query of a request."""
+    said = [path, *(text for pair in parameters for text in pair)]
+    raw = "\n".join(said).encode(errors="surrogatepass")
+    if not may_hold(raw):
+        return False
+    try:
+        return any(placeholders(text) for text in said)
+    except UnopenableError:
+        return True
+
+
+def selects_secret(selector: str, place: Place, masker: Masker) -> bool:
+    """Whether a field selector (`spec.token=x,metadata.name!=y`) looks at a field that is masked on reading: the answer
+    would tell whether a guess is right. place: of the list."""
+    for term in _BETWEEN_TERMS.split(selector):
+        field = _OPERATOR.split(term, maxsplit=1)[0].strip()
+        document: Any = CANARY.decode()
+        for step in reversed(_STEPS.findall(field)):
+            document = {step: document}
+        if isinstance(document, dict) and masker.secret_places(document, place):
+            return True
+    return False

@@ -1,0 +1,112 @@
+"""The live object of a write, twice: with its values, and as the agent sees it. What stands for what in it.
+
+A placeholder has a meaning in one object alone, so this is all there is to resolve one with.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chaperone.core.masking.masker import Masker
+from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
+from chaperone.core.masking.restoring_search import rewrite, strings
+
+LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+"""What kubectl's client-side apply keeps for its next run. It only compares the names of fields with it, so masked text
+may stay there; nothing is ever resolved inside."""
+
+
+class NotTextError(ValueError):
+    """A value that is no text stands where only text can stand."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("a value is not text")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """masked: the document as the agent sees it. values: what each placeholder of this object stands for. texts: whole
+    strings that hold placeholders, and what stands there in truth, to the byte. places: what was masked by what it is
+    and where it stands. known: placeholders of other objects, by the path classes where a value of theirs turned up
+    in this one.
+    """
+
+    document: Mapping[str, Any]
+    masked: dict[str, Any]
+    uid: str
+    version: str
+    values: Mapping[str, bytes]
+    texts: Mapping[str, str]
+    places: tuple[SecretPlace, ...]
+    known: Mapping[str, frozenset[str]]
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The path classes of the strings that hold something masked."""
+        return frozenset(path_class(self.document, place.path) for place in self.places)
+
+    def resolved(self, text: str, path: Path = ()) -> str:
+        """A string from the agent with values in place of placeholders. Raises NotTextError, UnopenableError."""
+        whole = self.texts.get(text)
+        if whole is not None:
+            return whole
+        if path == LAST_APPLIED:
+            return text
+        raw = text.encode(errors="surrogatepass")
+        changed = rewrite(raw, self.values.get)
+        if changed is raw:
+            return text
+        try:
+            return changed.decode(errors="surrogatepass")
+        except UnicodeDecodeError as error:
+            raise NotTextError(path) from error
+
+
+def look(document: Mapping[str, Any], place: Place, masker: Masker) -> Live:
+    """document: as the API server has it. Raises Unmaskable."""
+    plain = Masker(masker.terms, masker.detector, masker.mint)
+    masked, places = _masked(document, place, plain)
+    seen, known = (masked, places) if masker.known is None else _masked(document, place, masker)
+    own = {found.placeholder: _raw(found.value) for found in places}
+    others = [found for found in known if found.placeholder not in own]
+    metadata = document.get("metadata") or {}
+    return Live(
+        document=document,
+        masked=seen,
+        uid=str(metadata.get("uid") or ""),
+        version=str(metadata.get("resourceVersion") or ""),
+        values={found.placeholder: _raw(found.value) for found in others} | own,
+        texts=_changed(document, seen) | _changed(document, masked),
+        places=places,
+        known=_by_placeholder(document, others),
+    )
+
+
+def _masked(
+    document: Mapping[str, Any], place: Place, masker: Masker
+) -> tuple[dict[str, Any], tuple[SecretPlace, ...]]:
+    shown, places = copy.deepcopy(dict(document)), list[SecretPlace]()
+    masker.document(shown, place, collect=places.append)
+    return shown, tuple(places)
+
+
+def _changed(document: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, str]:
+    """Masking replaces strings by strings and leaves everything else as it is."""
+    pairs = zip(strings(masked), strings(document), strict=True)
+    return {shown: text for (_, shown, _), (_, text, _) in pairs if shown != text}
+
+
+def _by_placeholder(document: Mapping[str, Any], places: list[SecretPlace]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for place in places:
+        where = frozenset({path_class(document, place.path)})
+        found[place.placeholder] = found.get(place.placeholder, frozenset()) | where
+    return found
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode(errors="surrogatepass")

@@ -1,0 +1,155 @@
+"""Where a masked value may be written: only to where it is masked again when the object is read.
+
+Asked of the masking itself, over the object as it would be. The same place gives the same placeholder again. Elsewhere
+the place alone must make the value a secret, so a word without any meaning is put there and looked for: what would be
+found by its form today may be shown tomorrow.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chaperone.core.masking.masker import Masker
+from chaperone.core.masking.place import Path, Place, SecretPlace, item_step, key_step
+from chaperone.core.masking.restoring_live import LAST_APPLIED, Live, NotTextError
+from chaperone.core.masking.restoring_patches import Fault
+from chaperone.core.masking.restoring_search import PLAIN, fixed_part, placeholders, rewrite, strings
+
+CANARY = b"kdwqzmnvtrbxhgfp"
+"""Stands for a value whose form says nothing."""
+_VISIBLE = (CANARY, *(fixed_part(CANARY, phase) for phase in range(3)))
+_PACKED = ("H4sI", "SDRzS")
+"""How gzip begins in base64, once and twice."""
+
+SHOWN = "what stands here is not masked when it is read, so a masked value may not be written here"
+SHOWS = "after this change a masked value would be shown here"
+NO_TEXT = "the value is not text: it can only stand in the data of a Secret or the binaryData of a ConfigMap"
+NO_BASE64 = "the field takes base64: send the placeholder as it was read there"
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A string of the masked world that holds placeholders."""
+
+    path: Path
+    text: str
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How an object would be read: its strings by path, and what was masked in each."""
+
+    texts: dict[Path, str]
+    places: dict[Path, SecretPlace]
+
+
+def misplaced(document: Any, place: Place, live: Live, masker: Masker, sent: frozenset[str]) -> list[Fault]:
+    """document: the object, or a part of it, as the agent would see it: secrets are placeholders. sent: the fields of
+    the request that hold placeholders; the others are the object's own. Raises UnopenableError, UnmaskableError."""
+    if not isinstance(document, dict):
+        return []
+    leaves = [
+        _Leaf(path, text, tuple(found))
+        for path, text, is_key in strings(document)
+        if not is_key and path != LAST_APPLIED and (found := placeholders(text))
+    ]
+    if not leaves:
+        return []
+    try:
+        restored = mapped(document, live.resolved)
+    except NotTextError as error:
+        return [Fault(words(error.path), NO_TEXT)]
+    plain = Masker(masker.terms, masker.detector, masker.mint)
+    shown = _shown(restored, place, live, plain)
+    moved = [leaf for leaf in leaves if not _stays(leaf, document, shown, live)]
+    if not moved:
+        return []
+    canaries = _shown(mapped(document, _canary), place, live, plain)
+    return list(_faults(moved, shown, canaries, sent))
+
+
+def mapped(value: Any, change: Callable[[str, Path], str], path: Path = ()) -> Any:
+    """A copy with every string changed; keys stay."""
+    if isinstance(value, str):
+        return change(value, path)
+    if isinstance(value, dict):
+        return {key: mapped(child, change, (*path, key)) for key, child in value.items()}
+    if isinstance(value, list):
+        return [mapped(child, change, (*path, index)) for index, child in enumerate(value)]
+    return value
+
+
+def class_of(document: Any, path: Path) -> str:
+    """The path class in a document of which the path may only be a part; list indexes may be text."""
+    text = ""
+    for step in path:
+        if isinstance(document, list):
+            index = int(step) if str(step).isdigit() else -1
+            document = document[index] if 0 <= index < len(document) else None
+            text += item_step(document)
+        else:
+            document = document.get(step) if isinstance(document, dict) else None
+            text += key_step(str(step))
+    return text.removeprefix(".")
+
+
+def words(path: Path) -> str:
+    """A path as people write it: spec.containers[0].env[2].value."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else key_step(step) for step in path)
+    return text.removeprefix(".")
+
+
+def _shown(document: dict[str, Any], place: Place, live: Live, masker: Masker) -> _Shown:
+    """As an object of its kind, with the uid that the live one has."""
+    metadata = document.get("metadata")
+    own = live.document.get("metadata") or {}
+    kept = {key: own[key] for key in ("uid", "name", "namespace") if key in own}
+    subject = copy.deepcopy(document)
+    subject |= {key: live.document[key] for key in ("apiVersion", "kind") if key in live.document}
+    subject["metadata"] = {**(subject["metadata"] if isinstance(metadata, dict) else {}), **kept}
+    places: list[SecretPlace] = []
+    masker.document(subject, place, collect=places.append)
+    texts = {path: text for path, text, is_key in strings(subject) if not is_key}
+    return _Shown(texts, {found.path: found for found in places})
+
+
+def _stays(leaf: _Leaf, document: Any, shown: _Shown, live: Live) -> bool:
+    """Whether each placeholder stands where the live object has it: it comes back when the object is read."""
+    known = [each for each in leaf.found if each in live.known]
+    if known and not all(class_of(document, leaf.path) in live.known[each] for each in known):
+        return False
+    own = Counter(each for each in leaf.found if each not in live.known)
+    return own <= Counter(placeholders(shown.texts.get(leaf.path, "")))
+
+
+def _canary(text: str, path: Path) -> str:
+    if path == LAST_APPLIED:
+        return text
+    raw = text.encode(errors="surrogatepass")
+    return rewrite(raw, lambda _: CANARY).decode(errors="surrogatepass")
+
+
+def _faults(moved: list[_Leaf], shown: _Shown, canaries: _Shown, sent: frozenset[str]) -> Iterator[Fault]:
+    for leaf in moved:
+        there = canaries.texts[leaf.path]
+        found = canaries.places.get(leaf.path)
+        if found is None or _is_visible(there) or _form(there) != _form(shown.texts[leaf.path]):
+            yield Fault(words(leaf.path), SHOWN if words(leaf.path) in sent else SHOWS)
+        elif found.encoded and PLAIN.search(leaf.text.encode(errors="surrogatepass")):
+            yield Fault(words(leaf.path), NO_BASE64)
+
+
+def _is_visible(text: str) -> bool:
+    """What is packed is not looked into: there a value can only stay where it is."""
+    raw = text.encode(errors="surrogatepass")
+    return text.startswith(_PACKED) or any(each in raw for each in _VISIBLE)
+
+
+def _form(text: str) -> bytes:
+    """The text with all placeholders alike."""
+    return rewrite(text.encode(errors="surrogatepass"), lambda _: b"*")
