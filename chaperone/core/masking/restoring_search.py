@@ -164,9 +164,9 @@ def _rewritten_gzip(raw: bytes, swap: Swap, layers: int) -> bytes:
 
 def _rewritten_base64(raw: bytes, swap: Swap, layers: int) -> bytes:
     """Each run of base64 characters; a text that is nothing but base64 may be broken into lines."""
-    if _WRAPPED.fullmatch(raw):
-        raw = _BREAKS.sub(b"", raw)
-    return _RUN.sub(lambda match: _rewritten_run(match[0], swap, layers), raw)
+    joined = _BREAKS.sub(b"", raw) if _WRAPPED.fullmatch(raw) else raw
+    changed = _RUN.sub(lambda match: _rewritten_run(match[0], swap, layers), joined)
+    return raw if changed == joined else changed
 
 
 def _rewritten_run(run: bytes, swap: Swap, layers: int) -> bytes:
