@@ -59,7 +59,9 @@ class ListBody(StoredBody):
         behind = _object(opening + epilogue)
         if len(self._envelope.keys() & behind.keys()) != 1:
             raise json_text.UnreadableJsonError("the list has the same key twice")
-        return json_text.write(behind).removeprefix(opening) if self._sight.document(behind) else epilogue
+        if not self._sight.document(behind):
+            return epilogue
+        return json_text.write(behind).removeprefix(opening) + epilogue[len(epilogue.rstrip()) :]
 
     # -- items
 

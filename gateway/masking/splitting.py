@@ -75,15 +75,13 @@ class Splitter:
     def feed(self, piece: bytes) -> list[Batch]:
         """Raises SplittingError."""
         self._buffer += piece
-        if len(self._buffer) < PIECE:
-            return []
-        if self._state is State.OUTSIDE and not self._begin():
-            self._bound()
+        if len(self._buffer) > MOST_ITEM:
+            raise SplittingError("an item of the list, or what stands around its items, is too large")
+        if len(self._buffer) < PIECE or (self._state is State.OUTSIDE and not self._begin()):
             return []
         batches = []
         while self._state is State.ITEMS and (batch := self._take()) is not None:
             batches.append(batch)
-        self._bound()
         return batches
 
     def end(self) -> list[Batch]:
@@ -109,10 +107,6 @@ class Splitter:
     def whole(self) -> bytes:
         """All that was fed, as long as no batch was taken."""
         return self.prologue + self._buffer
-
-    def _bound(self) -> None:
-        if len(self._buffer) > MOST_ITEM:
-            raise SplittingError("an item of the list, or what stands around its items, is too large")
 
     # -- before the items
 
