@@ -11,14 +11,13 @@ from pathlib import Path
 from chaperone.settings.gateway import AuditSettings
 from chaperone.store.engine import is_sqlite, store_url
 from chaperone.store.interface import RecordWriter, StoreMismatchError
-from chaperone.store.signing import Signer, load_signer, new_signer
+from chaperone.store.signing import KEY_FILE, Signer, load_signer, new_signer
 from chaperone.store.writing import StoreWriter
 from gateway.audit import AuditLog, AuditUnavailable
 from gateway.audit_chain import CheckpointTerms, SignedChain
 from gateway.audit_sinks import FileSink, StreamSink
 
 STDOUT = 1
-KEY_FILE = "audit.key"
 
 
 def audit_log(

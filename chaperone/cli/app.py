@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from chaperone.cli import approvals
+from chaperone.cli import approvals, audit
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
@@ -42,6 +42,7 @@ def build() -> typer.Typer:
     for name, command in people.items():
         app.command(name)(with_cluster(command))
     app.add_typer(_policy(), name="policy")
+    app.add_typer(_audit(), name="audit")
     return app
 
 
@@ -51,6 +52,16 @@ def _policy() -> typer.Typer:
     policy.command("explain")(with_cluster(explain_command))
     policy.command("test")(run_tests)
     return policy
+
+
+def _audit() -> typer.Typer:
+    group = typer.Typer(help="Search, verify, export, hold and prune audit records.", rich_markup_mode=None)
+    group.command("verify")(audit.verify)
+    group.command("search")(audit.search)
+    group.command("show")(audit.show)
+    group.command("hold")(audit.hold)
+    group.command("prune")(audit.prune)
+    return group
 
 
 app = build()

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from chaperone.store import retention
 from chaperone.store.engine import is_sqlite, make_engine, store_url, unavailable
-from chaperone.store.interface import StoreMismatchError
+from chaperone.store.interface import Hold, StoreMismatchError
 from chaperone.store.migrating import check
 from chaperone.store.reading import Reader
+from chaperone.store.signing import KEY_FILE
 
 
 class Store(Reader):
@@ -19,6 +21,19 @@ class Store(Reader):
         self.url = url
         self._engine = make_engine(url)
         super().__init__(self._engine)
+
+    def holds(self) -> tuple[Hold, ...]:
+        return retention.all_holds(self._engine)
+
+    def hold(self, run: str, *, reason: str, by: str, now: float) -> None:
+        retention.hold(self._engine, run, reason=reason, by=by, now=now)
+
+    def release(self, run: str) -> bool:
+        return retention.release(self._engine, run)
+
+    def key_beside(self) -> Path | None:
+        """Where the gateway keeps its signing key beside an SQLite store."""
+        return Path(str(self.url.database)).parent / KEY_FILE if is_sqlite(self.url) else None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -23,6 +23,9 @@ from chaperone.core.chain import (
 )
 from chaperone.core.chain_check import Trust
 
+KEY_FILE = "audit.key"
+"""Its usual name, beside an SQLite store or a file of JSON lines."""
+
 
 class KeyFileError(OSError):
     """The file cannot be read or made, or holds no Ed25519 key."""

@@ -36,7 +36,7 @@ The stack is still running. What to try next:
   be the agent       .venv/bin/kubectl --kubeconfig {folder}/agent.kubeconfig get pods -n demo
   be the approver    .venv/bin/kubectl --kubeconfig {folder}/approver.kubeconfig get apreq
   change the policy  .venv/bin/kubectl --kubeconfig {folder}/admin.kubeconfig edit agentpolicy coding-agents
-  read the audit     tail -n 3 {folder}/audit/*.jsonl
+  read the audit     .venv/bin/chaperone audit search --store {folder}/audit
   write your own     docs/examples/coding-agents.yaml is the policy you saw at work
   stop everything    make down"""
     )

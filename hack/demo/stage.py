@@ -5,14 +5,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hack.cluster import pods
 from hack.cluster.errors import ClusterError
 from hack.demo.screen import Voice, shown, typed, verdict
-from hack.stack import people, up
+from hack.stack import audit, people, up
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import Layout
 
@@ -60,17 +60,9 @@ class Story:
         if not ok:
             self.wrong.append(text)
 
-    def audit(self) -> list[dict[str, Any]]:
+    def audit(self) -> list[Mapping[str, Any]]:
         """Every audit record of the gateway so far, oldest first."""
-        lines = [
-            line
-            for path in sorted(self.layout.audit.glob("*.jsonl"))
-            for line in path.read_text().splitlines()
-        ]
-        return sorted(
-            (json.loads(line) for line in lines),
-            key=lambda record: str(record.get("requestReceivedTimestamp")),
-        )
+        return audit.records(self.layout)
 
     def exists(self, *arguments: str) -> bool:
         return self.admin.get(*arguments) is not None
@@ -108,7 +100,7 @@ def output(waiting: subprocess.Popen[str]) -> str:
         return waiting.communicate()[0] + f"(still waiting after {HOLD_SECONDS:.0f} s)"
 
 
-def row(record: dict[str, Any]) -> str:
+def row(record: Mapping[str, Any]) -> str:
     target = record.get("objectRef") or {}
     parts = [target.get("namespace"), target.get("resource"), target.get("name")]
     where = "/".join(str(part) for part in parts if part) or str(record.get("requestURI"))
@@ -201,7 +193,7 @@ def write_forged(story: Story, path: Path) -> None:
     people.write_kubeconfig(path, cluster, {"token": f"{header}.{payload}.{signature}"})
 
 
-def last(records: list[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def last(records: list[Mapping[str, Any]], wanted: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
     return next((record for record in reversed(records) if wanted(record)), {})
 
 

@@ -39,7 +39,7 @@ def _up(options: argparse.Namespace) -> int:
 
 Next: be the agent:    .venv/bin/kubectl --kubeconfig {shown}/agent.kubeconfig delete namespace demo
       be the approver: .venv/bin/kubectl --kubeconfig {shown}/approver.kubeconfig get apreq
-      read the audit:  tail {shown}/audit/*.jsonl
+      read the audit:  .venv/bin/chaperone audit search --store {shown}/audit
       stop it:         make down"""
     )
     return 0

@@ -69,7 +69,7 @@ def _gateway(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dic
         "upstream": {"kubeconfig": str(layout.kubeconfig("gateway")), "relaxX509Strict": external},
         "control": {"kubeconfig": str(layout.kubeconfig("gateway"))},
         "dataPath": {"namespace": NAMESPACE, "name": IMPERSONATOR},
-        "audit": {"path": str(layout.audit / "audit.jsonl")},
+        "audit": {"store": f"sqlite:///{layout.audit_store}"},
         "health": {"address": "127.0.0.1", "port": ports["gateway-health"]},
     }
 

@@ -58,6 +58,10 @@ class Layout:
         return self.directory / "audit"
 
     @property
+    def audit_store(self) -> Path:
+        return self.audit / "audit.db"
+
+    @property
     def cookie_key(self) -> Path:
         return self.directory / "config" / "console-cookie.key"
 

@@ -65,7 +65,6 @@ def second(stack: up.Stack, racer: Kubectl) -> Iterator[tuple[Program, str]]:
     layout, port, health = stack.layout, free_port(), free_port()
     settings = yaml.safe_load(layout.config("gateway").read_text())
     settings["listen"]["port"], settings["health"]["port"] = port, health
-    settings["audit"]["path"] = str(layout.audit / "audit-second.jsonl")
     write_private(layout.config("gateway-second"), yaml.safe_dump(settings).encode())
     arguments = ("-m", "gateway", "--config", str(layout.config("gateway-second")))
     program = Program("gateway-second", arguments, f"http://127.0.0.1:{health}/readyz")

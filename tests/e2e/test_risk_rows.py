@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from chaperone.core.risk.catalogue import CATALOGUE
 from chaperone.kube.admission_policies import POLICIES_FROM
 from chaperone.kube.configurations import GUARDED_FROM
 from hack.cluster.kubeconfig import load_flattened, only_cluster
-from hack.stack import objects, people, up
+from hack.stack import audit, objects, people, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
 from tests.e2e.risk_cases import AGENT, CASES, SPACE, STRICT, Case, Direct, deployment, obj, pod
@@ -86,7 +86,7 @@ class Outcome:
 
     gateway: Met
     direct: Met
-    record: dict[str, Any]
+    record: Mapping[str, Any]
 
 
 def agent_name(case: Case) -> str:
@@ -183,7 +183,10 @@ def _pending_csr() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ways(stack: up.Stack, agents: Agents) -> tuple[Way, Way]:
     """(through the gateway, straight at the API server)."""
-    streams: dict[str, Any] = {"masking": {"profile": "Off", "reason": "a test"}, "recording": {"streams": "Off"}}
+    streams: dict[str, Any] = {
+        "masking": {"profile": "Off", "reason": "a test"},
+        "recording": {"streams": "Off"},
+    }
     agents.govern(AGENT, access=ADMIN, defaults=DEFAULTS, approval={"holdFor": "1s"}, **streams)
     agents.govern(STRICT, access=ADMIN, defaults={**DEFAULTS, "medium": "Deny"}, **streams)
     kubeconfig = stack.layout.kubeconfig("direct-risk-rows")
@@ -220,17 +223,15 @@ def met(
     }
 
 
-def _records(stack: up.Stack, names: set[str]) -> dict[str, dict[str, Any]]:
+def _records(stack: up.Stack, names: set[str]) -> dict[str, Mapping[str, Any]]:
     """The last record of each; nothing as long as one is missing."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     refused = {case.path: agent_name(case) for case in CASES if case.expected == "refused"}
-    for path in stack.layout.audit.glob("*.jsonl"):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            # What is refused before it is read as a request has no user agent on record, only its URI.
-            name = record.get("userAgent") or refused.get(record["requestURI"], "")
-            if name in names:
-                found[name] = record
+    for record in audit.records(stack.layout):
+        # What is refused before it is read as a request has no user agent on record, only its URI.
+        name = record.get("userAgent") or refused.get(record["requestURI"], "")
+        if name in names:
+            found[name] = record
     return found if names <= found.keys() else {}
 
 
