@@ -44,8 +44,10 @@ MOST_SESSIONS = 100_000
 MOST_TRIES = 5
 FOLD_FROM = 4
 """So many stale entries are folded into one."""
+
 LAST_WRITES = 5.0
 """Seconds for them, when the gateway ends."""
+_GOES_ON = frozenset({Phase.ACTIVE, Phase.TERMINATED})
 
 
 class SessionMetrics(Protocol):
@@ -160,7 +162,7 @@ class Sessions:
         before, run.termination = run.termination, current.termination if current is not None else None
         if run.termination is not None and before is None:
             self._end(run)
-        if current is not None and not current.shows_its_counts(self._wall()):
+        if current is not None and current.phase in _GOES_ON and not current.shows_its_counts(self._wall()):
             run.mark()
 
     def _end(self, run: RunState) -> None:
@@ -254,7 +256,7 @@ class Sessions:
             return
         if run.session is not None and run.session.uid == session.uid:
             run.stored(entry)
-        await self._fold(session)
+        await self._fold(sessions.read(stored))
 
     async def _create(self, run: RunState) -> Session:
         """Raises KubeError."""

@@ -28,8 +28,10 @@ from gateway.services import (
     ChooseFilter,
     Gather,
     OpenTap,
+    Runs,
     Services,
     Spend,
+    UnkeptRuns,
     Withdraw,
     no_filter,
     no_tap,
@@ -349,6 +351,7 @@ def play(
     access: AccessDesk | None = None,
     withdrawals: Withdraw | None = None,
     run_limits: RunLimits | None = None,
+    runs: Runs | None = None,
 ) -> None:
     """Run one scene: a gateway with fakes around it, and a recording upstream behind it."""
 
@@ -367,6 +370,7 @@ def play(
             metrics=metrics,
             credential=credential,
             limits=run_limits or RunLimits(),
+            runs=runs or UnkeptRuns(),
             access=access,
             withdrawals=withdrawals,
             choose_filter=choose_filter,
