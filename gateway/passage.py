@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaperone.core.masking import Echo
 from chaperone.core.request import Request
+from chaperone.core.streams.events import StreamError
 from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
 from gateway.http.body_filter import filtered
@@ -30,6 +32,8 @@ from gateway.tasks import must_wait
 if TYPE_CHECKING:
     from gateway.data_path import DataPath
     from gateway.exchange import Exchange
+
+log = logging.getLogger(__name__)
 
 RETRYABLE = frozenset({"GET", "HEAD"})
 UNAUTHENTICATED = 401
@@ -130,9 +134,9 @@ class Passage:
             if upstream is None:
                 await must_wait()
                 upstream = await self._path.pool.connect()
-        except BaseException as error:
+        except BaseException:
             self._close_stream()
-            self._close_tap(f"never opened: {type(error).__name__}")
+            self._drop_tap()
             raise
         self._send(upstream, data)
 
@@ -178,12 +182,13 @@ class Passage:
         plan = self._plan
         try:
             return await self._path.services.open_tap(
-                plan.request, plan.standing.caller, plan.verdict, plan.audit_id
+                plan.request, plan.standing, plan.verdict, plan.audit_id
             )
         except Exception as error:
+            log.exception("a stream could not be recorded or masked", extra={"auditID": plan.audit_id})
             raise refusal(
                 503,
-                "policy requires this stream to be recorded, and the recording could not be opened",
+                "policy requires this stream to be recorded or masked, and the gateway cannot do so at this moment",
                 plan.request,
                 reason=f"recording: {type(error).__name__}",
             ) from error
@@ -284,7 +289,7 @@ class Passage:
             return
         self._path.services.metrics.upstream_error(error.kind)
         self._close_stream()
-        self._close_tap(str(error))
+        self._drop_tap()
         self._exchange.refuse(refusal(error.code, str(error), self._plan.request), outcome=code)
 
     def _may_retry(self) -> bool:
@@ -323,19 +328,40 @@ class Passage:
             upstream.abort()
             return
         relay = Relay(client, _no_outcome)
+        tunnel = Tunnel(client, upstream, relay, self._tunnel_ended, self._tap)
+        if self._tap is not None:
+            try:
+                self._tap.begin(upstream.headers, tunnel)
+            except StreamError as error:
+                upstream.abort()
+                self._failed(UpstreamError(f"the stream cannot be read: {error}"), upstream.code)
+                return
         self._receiver = None
-        self._tunnel = tunnel = Tunnel(client, upstream, relay, self._tunnel_ended, self._tap)
+        self._tunnel = tunnel
         tunnel.open(early)
 
     def _tunnel_ended(self, reason: str) -> None:
         tunnel, self._tunnel = self._tunnel, None
+        tap, self._tap = self._tap, None
+        reason = self._reason or reason
         counted = {"bytesSent": tunnel.bytes_sent, "bytesReceived": tunnel.bytes_received} if tunnel else {}
-        more = self._close_tap(self._reason or reason)
-        self._complete(101, reason=self._reason or reason, recorded=False, more={**counted, **more})
+        if tap is None:
+            self._complete(101, reason=reason, recorded=False, more=counted)
+            return
+        self._close_stream()
+        self._path.tasks.spawn(self._seal(tap, reason, counted))
+
+    async def _seal(self, tap: Tap, reason: str, counted: Mapping[str, object]) -> None:
+        """The record of a stream waits for its recording to be sealed."""
+        more = await tap.ended(reason)
+        if masked := more.get("masked"):
+            self._path.services.metrics.masked(masked)
+            self._plan.standing.session.was_masked()
+        self._complete(101, reason=reason, recorded=False, more={**counted, **more})
 
     def _not_upgraded(self, refused: Refusal) -> None:
         """Upstream did not switch: its error is passed on, bounded, and never as a stream."""
-        self._close_tap("the API server refused the upgrade")
+        self._drop_tap()
         if refused.code < 400:
             failure = UpstreamError(f"the API server answered the upgrade with {refused.code}")
             self._failed(failure, refused.code)
@@ -358,9 +384,10 @@ class Passage:
         if client is not None and not client.is_gone:
             client.answer_raw(refused.code, body, headers)
 
-    def _close_tap(self, reason: str) -> dict[str, object]:
+    def _drop_tap(self) -> None:
         tap, self._tap = self._tap, None
-        return dict(tap.ended(reason)) if tap is not None else {}
+        if tap is not None:
+            tap.dropped()
 
     # -- streams are counted, and end with their token
 
@@ -425,7 +452,7 @@ class Passage:
             self._receiver.client_gone(carry_through=carry_through)
         if not carry_through or self._plan.request.upgrade:
             self._close_stream()
-            self._close_tap("the client went away")
+            self._drop_tap()
             self._count_masked()
             self._exchange.complete(
                 CLIENT_GONE,

@@ -5,7 +5,7 @@ The data path depends on these shapes alone, so that each can be faked in a test
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -205,8 +205,26 @@ class Credential(Protocol):
         ...
 
 
+class TappedStream(Protocol):
+    """What a tap may do with the stream it sits on, beside changing its bytes."""
+
+    def brake(self, on: bool, /) -> None:
+        """Read nothing more from either side, until it is let go."""
+        ...
+
+    def later(self, seconds: float, call: Callable[[], None], /) -> None: ...
+    def end_after_this(self, reason: str, /) -> None:
+        """Close both sides, after what is being passed on at this moment; the client is told the reason."""
+        ...
+
+
 class Tap(Protocol):
     """Sees both directions of an upgraded connection. Whatever it raises closes the stream, both ends."""
+
+    def begin(self, headers: Sequence[tuple[bytes, bytes]], stream: TappedStream) -> None:
+        """The API server has switched protocols, and the client does not know yet. headers: of its answer. Raises
+        chaperone.core.streams.events.StreamError to refuse."""
+        ...
 
     def from_client(self, piece: bytes) -> bytes:
         """What goes upstream in place of `piece`."""
@@ -216,14 +234,31 @@ class Tap(Protocol):
         """What goes to the client in place of `piece`."""
         ...
 
-    def ended(self, reason: str) -> Mapping[str, Any]:
-        """Called once. What belongs into the audit record (a recording's length and digest)."""
+    def idle(self) -> bytes:
+        """Nothing has come from upstream for a moment: what goes to the client now."""
+        ...
+
+    def rest(self) -> bytes:
+        """Upstream sends nothing more: what goes to the client before its end."""
+        ...
+
+    def farewell(self, reason: str) -> bytes:
+        """The gateway ends the stream: what the client is told."""
+        ...
+
+    def dropped(self) -> None:
+        """The stream never began. Called instead of `ended`."""
+        ...
+
+    async def ended(self, reason: str) -> Mapping[str, Any]:
+        """Called once, when both sides are closed. What belongs into the audit record (a recording's length and
+        digest); under "masked" the counts by rule. Raises nothing."""
         ...
 
 
-OpenTap = Callable[[Request, Caller, Verdict, str], Awaitable[Tap | None]]
-"""(request, caller, verdict, audit id), before the upstream handshake. None: nothing is recorded. Raises when the
-stream must be recorded and cannot be."""
+OpenTap = Callable[[Request, "Standing", Verdict, str], Awaitable[Tap | None]]
+"""(request, who asks and under which policies, verdict, audit id), before the upstream handshake. None: nothing is masked
+or recorded. Raises when the stream must be recorded and cannot be."""
 
 ChooseFilter = Callable[[Request, "Standing", Verdict, Echo | None], BodyFilter | None]
 """(request, who asks and under which policies, verdict, what the agent wrote itself in this request), before it is sent.
@@ -237,7 +272,7 @@ def no_filter(
     return None
 
 
-async def no_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
+async def no_tap(_request: Request, _standing: Standing, _verdict: Verdict, _audit_id: str) -> Tap | None:
     """Every stream as it is, unrecorded."""
     return None
 

@@ -6,15 +6,17 @@ import asyncio
 import base64
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from chaperone.core.identity import Caller
 from chaperone.core.request import Request
+from chaperone.core.streams.events import StreamError
 from chaperone.core.verdict import Verdict
 from gateway.http.limits import HttpLimits
-from gateway.services import Tap
+from gateway.services import Tap, TappedStream
+from gateway.standing import Standing
 from tests.gateway.stage import AGENT, ALLOW_ALL, AUTH, TOKEN, Client, Stage, play, policy
 from tests.gateway.upstream import Seen, Upstream, reply
 
@@ -423,62 +425,203 @@ def test_open_streams_of_a_run_are_limited() -> None:
 
 
 class Recorder:
-    def __init__(self, fails_at: bytes = b"\xff") -> None:
+    """A tap that sees, changes, holds back what is in brackets, and says farewell. Implements services.Tap."""
+
+    def __init__(self, fails_at: bytes = b"\xff", refuses: bool = False) -> None:
         self.heard: list[tuple[str, bytes]] = []
         self.reasons: list[str] = []
+        self.dropped_times = 0
         self.fails_at = fails_at
+        self.refuses = refuses
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.held = b""
+        self.stream: TappedStream | None = None
+
+    async def open(
+        self, _request: Request, _standing: Standing, _verdict: Verdict, _audit_id: str
+    ) -> Tap | None:
+        return self
+
+    def begin(self, headers: Sequence[tuple[bytes, bytes]], stream: TappedStream) -> None:
+        if self.refuses:
+            raise StreamError("nobody speaks this")
+        self.headers, self.stream = list(headers), stream
 
     def from_client(self, piece: bytes) -> bytes:
         if self.fails_at in piece:
             raise OSError("the disk is full")
+        if b"nonsense" in piece:
+            raise StreamError("this is nonsense")
         self.heard.append(("in", piece))
         return piece
 
     def from_upstream(self, piece: bytes) -> bytes:
         self.heard.append(("out", piece))
-        return piece.replace(b"SECRET", b"******")
+        kept, _, held = piece.replace(b"SECRET", b"******").partition(b"[")
+        self.held += held
+        return kept
 
-    def ended(self, reason: str) -> dict[str, object]:
+    def idle(self) -> bytes:
+        held, self.held = self.held, b""
+        return held
+
+    def rest(self) -> bytes:
+        return self.idle()
+
+    def farewell(self, reason: str) -> bytes:
+        return self.idle() + f"<{reason}>".encode()
+
+    def dropped(self) -> None:
+        self.dropped_times += 1
+
+    async def ended(self, reason: str) -> dict[str, object]:
         self.reasons.append(reason)
-        return {"recording": {"pieces": len(self.heard)}}
+        return {"recording": {"pieces": len(self.heard)}, "masked": {"word": 2}}
 
 
 def test_a_tap_sees_and_changes_everything_and_is_told_the_end() -> None:
     recorder = Recorder()
 
-    async def open_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
-        return recorder
-
     async def scene(stage: Stage) -> None:
         client = await opened(stage)
         await client.send(b"a secret")
         assert await client.reader.readexactly(8) == b"A ******"
+        assert (b"Sec-WebSocket-Accept", b"s3pPL") in recorder.headers
         client.abort()
-        await stage.settle(lambda: bool(recorder.reasons))
-        assert stage.audit.records[-1]["recording"]["pieces"] >= 2
+        await stage.settle(lambda: bool(stage.audit.records[1:]))
+        record = stage.audit.records[-1]
+        assert record["recording"]["pieces"] >= 2
+        assert record["masked"] == {"word": 2}
+        assert (len(recorder.reasons), recorder.dropped_times) == (1, 0)
 
-    play(scene, upstream=Upstream(echo), open_tap=open_tap)
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
 
 
-def test_st09_a_tap_that_fails_in_the_middle_closes_both_ends() -> None:
+def test_what_a_tap_holds_back_comes_after_a_moment_of_silence() -> None:
     recorder = Recorder()
-
-    async def open_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
-        return recorder
 
     async def scene(stage: Stage) -> None:
         client = await opened(stage)
-        await client.send(b"\xff")
-        assert await client.rest() == b""
-        await stage.upstream.until(lambda: stage.upstream.closed == 1)
-        assert stage.audit.records[-1]["reason"] == "the stream could not be recorded"
-        assert recorder.reasons == ["the stream could not be recorded"]
+        await client.send(b"a[b")
+        assert await client.reader.readexactly(2) == b"AB"
+        assert recorder.heard[-1] == ("out", b"A[B")
 
-    play(scene, upstream=Upstream(echo), open_tap=open_tap)
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
+
+
+def test_what_a_tap_holds_back_comes_before_the_end() -> None:
+    async def serve(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(switching() + b"a[b")
+        await writer.drain()
+        writer.close()
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        assert await client.rest() == b"ab"
+
+    play(scene, upstream=Upstream(serve), open_tap=Recorder().open)
+
+
+def test_st11_under_a_tap_the_client_is_told_why_its_stream_ends() -> None:
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        stage.server.path.services.limits.close_run(
+            (AGENT.issuer, AGENT.subject, AGENT.run), "the run was terminated"
+        )
+        assert await client.rest() == b"<the run was terminated>"
+        await stage.settle(lambda: bool(stage.audit.records[1:]))
+        assert stage.audit.records[-1]["reason"] == "the run was terminated"
+
+    play(scene, upstream=Upstream(echo), open_tap=Recorder().open)
+
+
+def test_a_tap_may_end_its_stream_after_what_it_passes() -> None:
+    recorder = Recorder()
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        assert recorder.stream is not None
+        recorder.stream.end_after_this("full")
+        recorder.stream.end_after_this("again")
+        assert await client.rest() == b"<full>"
+        assert recorder.reasons == ["full"]
+
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
+
+
+def test_a_tap_may_brake_both_sides() -> None:
+    recorder = Recorder()
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        stream = recorder.stream
+        assert stream is not None
+        stream.brake(True)
+        await client.send(b"abc")
+        done = asyncio.Event()
+        stream.later(0.2, done.set)
+        await done.wait()
+        assert recorder.heard == []
+        stream.brake(False)
+        assert await client.reader.readexactly(3) == b"ABC"
+
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\xff", "it could not be masked or recorded"),
+        (b"nonsense", "it is not understood: this is nonsense"),
+    ],
+)
+def test_st09_a_tap_that_fails_in_the_middle_closes_both_ends(sent: bytes, reason: str) -> None:
+    recorder = Recorder()
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        await client.send(sent)
+        assert await client.rest() == f"<{reason}>".encode()
+        await stage.upstream.until(lambda: stage.upstream.closed == 1)
+        await stage.settle(lambda: bool(stage.audit.records[1:]))
+        assert stage.audit.records[-1]["reason"] == reason
+        assert recorder.reasons == [reason]
+
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
+
+
+@pytest.mark.parametrize("method", ["idle", "rest", "farewell"])
+def test_a_tap_that_fails_when_it_should_speak_says_nothing(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+
+    def fail(*_arguments: str) -> bytes:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(recorder, method, fail)
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        if method == "farewell":
+            assert recorder.stream is not None
+            recorder.stream.end_after_this("full")
+        else:
+            await client.send(b"a[b")
+        if method == "rest":
+            await client.reader.readexactly(1)
+            client.writer.write_eof()
+        shown = await client.rest()
+        assert shown in {"idle": (b"A",), "rest": (b"", b"Bbye", b"bye"), "farewell": (b"",)}[method]
+        await stage.settle(lambda: bool(recorder.reasons))
+
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
 
 
 def test_st09_a_tap_that_cannot_be_opened_refuses_the_stream() -> None:
-    async def open_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
+    async def open_tap(
+        _request: Request, _standing: Standing, _verdict: Verdict, _audit_id: str
+    ) -> Tap | None:
         raise OSError("the disk is full")
 
     async def scene(stage: Stage) -> None:
@@ -488,15 +631,35 @@ def test_st09_a_tap_that_cannot_be_opened_refuses_the_stream() -> None:
     play(scene, upstream=Upstream(echo), open_tap=open_tap)
 
 
+def test_a_tap_that_cannot_read_what_was_agreed_refuses_the_stream() -> None:
+    recorder = Recorder(refuses=True)
+
+    async def scene(stage: Stage) -> None:
+        refused = await stage.exchange(upgrade())
+        assert refused.status["code"] == 502
+        assert "nobody speaks this" in refused.status["message"]
+        await stage.upstream.until(lambda: stage.upstream.closed == 1)
+        assert (recorder.dropped_times, recorder.reasons) == (1, [])
+
+    play(scene, upstream=Upstream(echo), open_tap=recorder.open)
+
+
 def test_a_tap_is_told_when_its_stream_never_came_about() -> None:
     recorder = Recorder()
-
-    async def open_tap(_request: Request, _caller: Caller, _verdict: Verdict, _audit_id: str) -> Tap | None:
-        return recorder
 
     async def scene(stage: Stage) -> None:
         await stage.upstream.stop()
         assert (await stage.exchange(upgrade())).status["code"] == 502
-        assert len(recorder.reasons) == 1
+        assert (recorder.dropped_times, recorder.reasons) == (1, [])
 
-    play(scene, open_tap=open_tap)
+    play(scene, open_tap=recorder.open)
+
+
+def test_a_tap_is_told_when_the_api_server_refuses() -> None:
+    recorder = Recorder()
+
+    async def scene(stage: Stage) -> None:
+        assert (await stage.exchange(upgrade())).code == 403
+        assert (recorder.dropped_times, recorder.reasons) == (1, [])
+
+    play(scene, upstream=Upstream(reply(403, b"{}")), open_tap=recorder.open)
