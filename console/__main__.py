@@ -6,6 +6,8 @@ import argparse
 import logging
 import ssl
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
@@ -16,6 +18,8 @@ from chaperone.kube.official import connect
 from chaperone.serving.server import Server
 from chaperone.settings.console import ConsoleSettings
 from chaperone.settings.loading import SettingsError, load_file
+from chaperone.store.interface import AuditStore, StoreMismatchError, StoreUnavailableError
+from chaperone.store.opening import open_store
 from console.app import Services, create_app
 from console.cluster import Cluster
 from console.login import LoginError, read_issuer
@@ -53,8 +57,27 @@ def build(settings: ConsoleSettings, issuer: Issuer) -> Flask:
     api = connect(
         str(ours.kubeconfig or ""), ours.context, strict_ca=not ours.relax_x509_strict, timeout=ours.timeout
     )
-    services = Services(settings, Cluster(api), Rights(api))
+    services = Services(settings, Cluster(api), Rights(api), _records(settings.records.store))
     return create_app(services, issuer, settings.cookie_key.read_bytes())
+
+
+def _records(address: str) -> Callable[[], AuditStore | None]:
+    """Opened when it is first asked for, and again until that has worked: the gateway may come later than the console."""
+    lock = threading.Lock()
+    opened: list[AuditStore] = []
+
+    def records() -> AuditStore | None:
+        if not address:
+            return None
+        with lock:
+            if not opened:
+                try:
+                    opened.append(open_store(address))
+                except StoreMismatchError as error:
+                    raise StoreUnavailableError(str(error)) from error
+            return opened[0]
+
+    return records
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from chaperone.core.authentication import Issuer
 from chaperone.core.legible import visible
 from chaperone.kube.errors import KubeError, RefusedError
 from chaperone.settings.console import ConsoleSettings
-from console import approvals, policies
+from chaperone.store.interface import AuditStore, StoreUnavailableError
+from console import approvals, audit, policies, sessions
 from console.cluster import Cluster
 from console.login import add_login
 from console.person import Person, recall, touch
@@ -24,18 +25,25 @@ from console.security import protect
 
 log = logging.getLogger(__name__)
 
-NAVIGATION = (("approvals.listed", "Approvals"), ("policies.listed", "Policies"))
+NAVIGATION = (
+    ("approvals.listed", "Approvals"),
+    ("sessions.listed", "Runs"),
+    ("audit.searched", "Audit"),
+    ("policies.listed", "Policies"),
+)
 """Pages in the head of every page: endpoint and word."""
 OPEN_TO_ALL = frozenset({"static", "welcome", "healthz", "login.begin", "login.done", "login.logout"})
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the pages work with."""
+    """What the pages work with. records: the audit store, None where none is configured; raises
+    StoreUnavailableError."""
 
     settings: ConsoleSettings
     cluster: Cluster
     rights: Rights
+    records: Callable[[], AuditStore | None] = lambda: None
     clock: Callable[[], float] = time.time
 
 
@@ -53,7 +61,7 @@ def create_app(services: Services, issuer: Issuer, key: bytes) -> Flask:
     app.add_url_rule("/welcome", "welcome", lambda: render_template("welcome.html"))
     app.add_url_rule("/healthz", "healthz", lambda: ("ok\n", 200, {"Content-Type": "text/plain"}))
     app.add_url_rule("/", "home", lambda: redirect(url_for("approvals.listed")))
-    for part in (approvals, policies):
+    for part in (approvals, sessions, audit, policies):
         app.register_blueprint(part.pages)
     return app
 
@@ -99,6 +107,8 @@ def in_words(error: Exception) -> Any:
         code, message = error.code, str(error.description)
     elif isinstance(error, RefusedError):
         code, message = 502, f"The API server refused this: {visible(error.message, 500)}"
+    elif isinstance(error, StoreUnavailableError):
+        code, message = 503, "The audit store does not answer; try again."
     elif isinstance(error, KubeError):
         code, message = 503, "The API server cannot be reached; try again."
     else:

@@ -60,6 +60,11 @@ class Cluster:
         }
         return self.api.merge(APPROVAL_REQUESTS.path(name, subresource="status"), {"status": status})
 
+    def end_session(self, name: str, person: Person, reason: str) -> Obj:
+        """Throw a session's switch; the webhook stamps when, and takes from us by whom."""
+        spec = {"terminated": True, "terminatedReason": reason[:MOST_REASON], "terminatedBy": person.username}
+        return self.api.merge(AGENT_SESSIONS.path(name), {"spec": spec})
+
 
 def _newest_first(items: tuple[Obj, ...]) -> tuple[Obj, ...]:
     return tuple(
