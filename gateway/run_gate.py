@@ -57,12 +57,13 @@ def count_mutation(request: Request, standing: Standing, now: float) -> None:
 
 
 async def unless_terminated(request: Request, standing: Standing, waits: Awaitable[T]) -> T:
-    """What it gives; raises RefusalError as soon as the run is terminated, and cancels it."""
+    """What it gives; raises RefusalError when the run is terminated meanwhile, and cancels it. What it gives although
+    it was cancelled, because it had to be brought to its end, is given."""
     run = standing.session
     waiting = _Waiting()
     run.waiting.add(waiting)
     try:
-        return await waits
+        result = await waits
     except asyncio.CancelledError:
         if not waiting.is_closed or waiting.others_cancel():
             raise
@@ -71,6 +72,9 @@ async def unless_terminated(request: Request, standing: Standing, waits: Awaitab
         raise _answer(run_limits.terminated(run.key, termination), request, 403) from None
     finally:
         run.waiting.discard(waiting)
+    if waiting.is_closed:
+        waiting.others_cancel()
+    return result
 
 
 def stream_end(standing: Standing) -> tuple[float, str]:
