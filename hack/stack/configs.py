@@ -129,6 +129,7 @@ def _console(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dic
             "key": str(files.key),
         },
         "kubernetes": {"kubeconfig": str(layout.kubeconfig("console")), "relaxX509Strict": external},
+        "records": {"store": f"sqlite:///{layout.audit_store}"},
     }
 
 
