@@ -1,0 +1,358 @@
+"""Secrets in plain text, told by the words around them: `password=x`, `--token x`, `Authorization: Bearer x`, a URL with
+a password, `<password>x</password>`, a private key, `Name:"PASSWORD", Value:"x"`.
+
+For lines of configuration, commands, and messages. What a name means is decided by `chaperone.core.masking.keys`; the
+expressions here only find where a name and a value stand. All of them are linear: their repeats are possessive.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import re2
+
+from chaperone.core.masking.keys import LONGEST, SECRET_NAMINGS, Judgement, Naming, secret_stems
+from chaperone.core.masking.layers import strictly_decoded
+from chaperone.core.masking.programs import short_flags
+from chaperone.core.masking.values import is_harmless
+
+
+class Hit(NamedTuple):
+    """The secret part of a text, [start, end), what found it, under which name it stood ("" for none), and what stands
+    for it already, where it is a known value."""
+
+    start: int
+    end: int
+    rule: str
+    key: str = ""
+    placeholder: str = ""
+
+
+URL = "url-userinfo"
+ASSIGNMENT = "assignment"
+ARGUMENT = "argument"
+HEADER = "header"
+PRIVATE_KEY = "private-key"
+MARKUP = "markup"
+PAIR = "name-value"
+
+_ASSIGNED = re.compile(
+    r"""(?<![\w.\-])-{0,2}(?P<key>[A-Za-z_][\w.\-/]*+(?:\[[\w.\-]*+\])*+)(?P<close>\\*+["'`]?)\]?[ \t]*+
+        (?P<sign>=>|:=|==?(?!=)|:(?!//))[ \t]*+""",
+    re.VERBOSE,
+)
+_WORD_BEFORE = re.compile(r"([A-Za-z]+)[ \t]\Z")
+_SECOND_WORDS = frozenset({"key", "string", "phrase", "code", "word", "secret", "token"})
+_OPENING = re.compile(r"(?P<slashes>\\*)(?P<quote>[\"'`])")
+_INLINE = re.compile(
+    r"""(?:[^\s"'`<,;&\\)}\]] | \\. | [)}\]](?![\s,;)}\]"'`]|\Z) | ,(?!\s|\Z|[\w.\-]+[=:]) | ;(?!\s|\Z|[\w .\-]+=)
+        | &(?![&\s]|\Z|[\w.\-]+=) | ["'`](?![\s,;:)}\]>]|\Z))++""",
+    re.VERBOSE,
+)
+_LINE_START = re.compile(
+    r"[ \t]*(?:(?:#|//|;|--|!)[ \t]*)?(?:- +)*(?:export[ \t]+|set[ \t]+|ENV[ \t]+|ARG[ \t]+)?[\"']?"
+)
+_REST = re.compile(r"[^\r\n]*")
+_COMMENT = re.compile(r"[ \t]+#.*")
+_BLOCK = re.compile(r"[|>][-+0-9]*[ \t]*(?:\r?\n|\Z)")
+_PROSE = re.compile(r"[A-Za-z][a-z]*(?:n't)?[.,:;!?]?(?=[ \t]+\S)")
+_CONTINUED = re.compile(r"\\\r?\n[^\r\n]*")
+
+_FLAG = re.compile(
+    r"(?<!\S)[\"'`]?--?(?P<key>[A-Za-z][\w.\-]*+)[ \t]++(?P<value>[\"'`]?[^\s\"'`\-][^\s\"'`]*+|[\"'`][^\"'`\n]++)"
+)
+_NO_VALUES = frozenset(
+    {
+        "flag",
+        "option",
+        "is",
+        "was",
+        "or",
+        "and",
+        "to",
+        "must",
+        "for",
+        "in",
+        "with",
+        "argument",
+        "the",
+        "a",
+        "not",
+    }
+)
+
+_URL = re.compile(r"://[^\s/?#:@\"'<>]*+:(?P<password>[^\s/?#\"'<>]*)@")
+_ODD_URL = re.compile(
+    r"://[^\s/?#:@\"'<>]++:(?!\d{1,5}[/?#])(?P<password>[^\s\"'<>@/?#]*+[/?#][^\s\"'<>@]*+)@"
+)
+_DSN = re.compile(r"(?<![\w/.\-])[\w.\-]++:(?P<password>[^\s@/\"']++(?:@[^\s@/\"'(]++)*?)@(?:tcp|udp|unix)\(")
+_THIN = re.compile(r"jdbc:oracle:\w+:[^\s/@\"']++/(?P<password>[^\s@\"']++)@")
+
+_SCHEME = re.compile(
+    r"(?i)(?<![\w.\-])(?P<scheme>bearer|basic|token|apikey|negotiate)[ \t]++(?P<value>[A-Za-z0-9+/=_.~\-]{6,}+)"
+)
+_HEADER_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|negotiate|digest|aws4-hmac-sha256|key)[ \t]+")
+_HEADERS = frozenset({"authorization", "proxyauthorization", "cookie", "setcookie"})
+_HEADER_END = re.compile(r"[^\r\n\"'`]*")
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+)
+_ELEMENT = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>(?P<value>[^<]++)</")
+_CDATA = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>\s*+<!\[CDATA\[(?P<value>[\s\S]*?)\]\]>")
+_ATTRIBUTES = re.compile(
+    r"""\b(?:name|key|id)\s*=\s*["'](?P<key>[^"'<>]{1,200})["'][^<>]{0,200}?\bvalue\s*=\s*["'](?P<value>[^"'<>]*)["']"""
+)
+_ATTRIBUTES_BACK = re.compile(
+    r"""\bvalue\s*=\s*["'](?P<value>[^"'<>]*)["'][^<>]{0,200}?\b(?:name|key)\s*=\s*["'](?P<key>[^"'<>]{1,200})["']"""
+)
+_ELEMENTS = re.compile(
+    r"<name>\s*(?P<key>[^<\s]{1,200})\s*</name>\s*(?:<\w+>[^<]*</\w+>\s*)?<value>(?P<value>[^<]*)</value>"
+)
+_PAIRED = re.compile(
+    r"""(?i)\b(?:name|key)\\*["']?\s*[:=]\s*\\*["']?(?P<key>[\w.\-]{1,200})\\*["']?\s*,?\s*(?:-\s+)?
+        \\*["']?value\\*["']?\s*[:=]\s*(?P<value>\\*"(?:[^"\\]|\\[^"])*|'[^'\n]*|[^\s"',}][^\r\n,}]*)""",
+    re.VERBOSE,
+)
+_NETRC = re.compile(
+    r"(?:^|\s)(?:machine|default)\s[^\n]*?(?:\n\s*\w+ \S+)*?\s*\b(?:password|passwd)\s+(?P<value>\S+)"
+)
+_DIRECTIVE = re.compile(
+    r"(?m)^[ \t]*(?:requirepass|masterauth|ldap_bind_pw|bindpw|rootpw|olcRootPW|passwd?|password|userPassword::?"
+    r"|auth_pass"
+    r"|sasl_passwd|tls-key-file-pass|secret|snmp-server community|enable secret)[ \t]+(?P<value>[^\s=:#][^\r\n]*)"
+)
+
+
+class Phrases:
+    """Finds them with one judge of names; `Phrases.of` keeps one for each set of further names."""
+
+    def __init__(self, judge: Judgement, more: tuple[str, ...]) -> None:
+        stems = secret_stems(more)
+        self._judge = judge
+        self.may_be_inside = re2.compile(
+            f"(?i){stems}|://[^\\s/]*:[^\\s]*@|@(?:tcp|udp|unix)\\(", _options()
+        ).search
+        """Whether a text can hold any of it, or a document that does: fast, and often True for nothing."""
+        self._gate = re2.compile(
+            rf"(?i)(?:{stems})[\w.\-/\[\]]*[\"'`\\\]]*[ \t]*[:=]"
+            rf"|-[\w.\-]*(?:{stems})[\w.\-]*[ \t]"
+            rf"|<[\w:.\-]*(?:{stems})"
+            rf"|\b(?:name|key)[\"'\\]*[\s>]*[:=>]\s*[\"'\\]*[\w.\-]*(?:{stems})"
+            r"|://[^\s/]*:[^\s]*@|@(?:tcp|udp|unix)\(|jdbc:oracle|(?:bearer|basic|token|apikey|negotiate)[ \t]"
+            r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d\s|requirepass|masterauth|bindpw|rootpw|auth_pass|secret ",
+            _options(),
+        )
+
+    def candidates(self, texts: list[str]) -> Iterator[int]:
+        """The indexes of the texts that are worth a call of `find`: one fast search over all of them together."""
+        joined = "\n".join(texts)
+        if self._gate.search(joined) is None:
+            return
+        starts = [0, *accumulate(len(text) + 1 for text in texts)]
+        done = -1
+        for match in self._gate.finditer(joined):
+            first = bisect_right(starts, match.start()) - 1
+            last = bisect_right(starts, match.end() - 1) - 1
+            yield from range(max(first, done + 1), last + 1)
+            done = max(done, last)
+
+    def find(self, text: str, *, lines: bool = True) -> list[Hit]:
+        """Every secret in a text. lines: a value may go on to the end of its line (configuration, not a command)."""
+        hits = [*self._assignments(text, lines=lines), *self._flags(text), *_urls(text), *_schemes(text)]
+        hits += [*short_flags(text, Hit, ARGUMENT)]
+        if "PRIVATE KEY" in text:
+            hits += [Hit(match.start(), match.end(), PRIVATE_KEY) for match in _PRIVATE_KEY.finditer(text)]
+        if "<" in text:
+            for pattern in (_ELEMENT, _CDATA, _ATTRIBUTES, _ATTRIBUTES_BACK, _ELEMENTS):
+                hits += self._named(pattern, text, MARKUP)
+        if "alue" in text:
+            hits += self._named(_PAIRED, text, PAIR)
+        if lines:
+            hits += [Hit(*match.span("value"), ASSIGNMENT) for match in _directives(text)]
+        return hits
+
+    def _naming(self, key: str) -> Naming:
+        return self._judge(key if len(key) <= LONGEST else key[-LONGEST:])
+
+    def _named(self, pattern: re.Pattern[str], text: str, rule: str) -> Iterator[Hit]:
+        for match in pattern.finditer(text):
+            naming = self._naming(match["key"])
+            if naming in SECRET_NAMINGS:
+                start, end = match.span("value")
+                value = match["value"]
+                start += len(value) - len(value.lstrip("\\\"' \t\r\n"))
+                yield from _unless_harmless(text, start, end, naming, rule=rule, key=match["key"])
+
+    # Assignments
+
+    def _assignments(self, text: str, *, lines: bool) -> Iterator[Hit]:
+        position = 0
+        while match := _ASSIGNED.search(text, position):
+            position = match.end()
+            key = self._key(text, match)
+            naming = self._naming(key)
+            if naming not in SECRET_NAMINGS:
+                continue
+            rule = HEADER if _plain(key) in _HEADERS else ASSIGNMENT
+            start, end = self._value(text, match, header=rule == HEADER, lines=lines)
+            if (
+                match["sign"] == ":"
+                and rule != HEADER
+                and not match["close"]
+                and _is_prose(text, match, start, end)
+            ):
+                continue
+            for hit in _unless_harmless(text, start, end, naming, rule=rule, key=key):
+                position = max(position, hit.end)
+                yield hit
+
+    def _key(self, text: str, match: re.Match[str]) -> str:
+        """The name, with the word before it where it needs one: "api key: x"."""
+        key = match["key"]
+        if key.lower() in _SECOND_WORDS:
+            before = _WORD_BEFORE.search(text[max(0, match.start() - 40) : match.start()])
+            if before:
+                return f"{before[1]} {key}"
+        return key
+
+    def _value(self, text: str, match: re.Match[str], *, header: bool, lines: bool) -> tuple[int, int]:
+        at = match.end()
+        opening = _OPENING.match(text, at)
+        if opening and not (match["sign"] == ":" and text[at : at + 1] == "`"):
+            return _quoted(text, opening)
+        if header:
+            scheme = _HEADER_SCHEME.match(text, at)
+            return scheme.end() if scheme else at, _end(_HEADER_END, text, at)
+        if lines and _LINE_START.fullmatch(text[text.rfind("\n", 0, match.start()) + 1 : match.start()]):
+            return _rest_of_line(text, match)
+        return at, _end(_INLINE, text, at)
+
+    # Flags
+
+    def _flags(self, text: str) -> Iterator[Hit]:
+        for match in _FLAG.finditer(text):
+            naming = self._naming(match["key"])
+            if naming in SECRET_NAMINGS and match["value"].lower().strip("\"'`.,") not in _NO_VALUES:
+                start, end = match.span("value")
+                start += len(match["value"]) - len(match["value"].lstrip("\"'`"))
+                yield from _unless_harmless(text, start, end, naming, rule=ARGUMENT, key=match["key"])
+
+
+@lru_cache(maxsize=64)
+def phrases(judge: Judgement, more: tuple[str, ...]) -> Phrases:
+    """The finder for one judge of names. more: the names that it knows beyond the built-in ones."""
+    return Phrases(judge, more)
+
+
+def _options() -> Any:
+    options = re2.Options()
+    options.max_mem = 32 << 20
+    options.never_capture = True
+    return options
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("-", "").replace("_", "")
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
+def _unless_harmless(
+    text: str, start: int, end: int, naming: Naming, *, rule: str, key: str
+) -> Iterator[Hit]:
+    value = text[start:end]
+    end -= len(value) - len(value.rstrip())
+    if end > start and not is_harmless(text[start:end], password=naming is Naming.PASSWORD):
+        yield Hit(start, end, rule, key)
+
+
+def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
+    """Between quotes: up to the same quote behind as many backslashes, or to the end of the text."""
+    close = opening[0]
+    at = start = opening.end()
+    while (found := text.find(close, at)) >= 0:
+        before = text[max(start, found - 16) : found]
+        slashes = len(before) - len(before.rstrip("\\"))
+        if slashes % 2 == 0 or opening["slashes"]:
+            return start, found
+        at = found + 1
+    line = text.find("\n", start)
+    return start, line if line >= 0 and opening["quote"] == "`" else len(text)
+
+
+def _rest_of_line(text: str, match: re.Match[str]) -> tuple[int, int]:
+    start = match.end()
+    block = _BLOCK.match(text, start) if match["sign"] == ":" else None
+    if block:
+        return _block(text, match.start(), block.end())
+    end = _end(_REST, text, start)
+    while end > start and text[end - 1] == "\\" and (more := _CONTINUED.match(text, end - 1)):
+        end = more.end()
+    comment = _COMMENT.search(text, start, end)
+    if comment:
+        end = comment.start()
+    while end > start and text[end - 1] in ",; \t":
+        end -= 1
+    return start, end
+
+
+def _block(text: str, key_at: int, start: int) -> tuple[int, int]:
+    """The lines below a key that are indented more than it, without the last line end."""
+    line = text.rfind("\n", 0, key_at) + 1
+    indent = len(text[line:key_at]) - len(text[line:key_at].lstrip(" "))
+    end = start
+    for found in re.finditer(r"([ \t]*)([^\r\n]*)(?:\r?\n|\Z)", text[start:]):
+        if found[2] and len(found[1]) <= indent:
+            break
+        if found[2]:
+            end = start + found.end(2)
+    first = text[start:end]
+    return start + len(first) - len(first.lstrip()), end
+
+
+def _is_prose(text: str, match: re.Match[str], start: int, end: int) -> bool:
+    """Whether what follows a colon is a sentence that goes on: "failed to read token: permission denied by…"."""
+    if text[match.start() - 1 : match.start()] in ('"', "'"):
+        return False
+    line_end = _end(_REST, text, match.end())
+    return _PROSE.match(text[match.end() : line_end]) is not None and end > start
+
+
+def _urls(text: str) -> Iterator[Hit]:
+    if "@" not in text:
+        return
+    for pattern in (_URL, _ODD_URL, _DSN, _THIN):
+        for match in pattern.finditer(text):
+            start, end = match.span("password")
+            yield from _unless_harmless(text, start, end, Naming.PASSWORD, rule=URL, key="")
+
+
+def _schemes(text: str) -> Iterator[Hit]:
+    for match in _SCHEME.finditer(text):
+        if _is_credential(match["scheme"].lower(), match["value"]):
+            yield Hit(*match.span("value"), HEADER)
+
+
+def _is_credential(scheme: str, value: str) -> bool:
+    """Whether what stands behind the name of a scheme is more than the next word of a sentence."""
+    if scheme == "basic":
+        raw = strictly_decoded(value + "=" * (-len(value) % 4))
+        return raw is not None and b":" in raw
+    return len(value) >= 12 and any(map(str.isdigit, value)) and not is_harmless(value)
+
+
+def _directives(text: str) -> Iterator[re.Match[str]]:
+    for pattern in (_DIRECTIVE, _NETRC):
+        for match in pattern.finditer(text):
+            if not is_harmless(match["value"], password=True) and not _PROSE.match(match["value"]):
+                yield match
