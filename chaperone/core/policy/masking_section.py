@@ -21,6 +21,7 @@ MAX_EXEMPTIONS = 64
 ORDINARY = ("default", "v1", "Pod", "8080", "true", "web", "/healthz", "kube-system", "IfNotPresent", "100m")
 """Texts that stand in every cluster: a pattern that finds something in two of them says nothing of secrets."""
 
+_KEY = re.compile(r"[^*?]*[A-Za-z0-9][^*?]*")
 _KIND = re.compile(r"[A-Za-z0-9]{1,63}", re.ASCII)
 _GROUP = re.compile(r"[-a-z0-9.]{0,253}", re.ASCII)
 _MEMORY = 1 << 20  # bytes; what one pattern may take in RE2, far above what a format of credentials needs
@@ -63,10 +64,9 @@ def _check_reason(fields: Fields, masking: Masking) -> None:
 
 def _check_keys(fields: Fields, keys: tuple[str, ...]) -> None:
     for index, key in enumerate(keys):
-        if not any(character.isalnum() for character in key):
-            fields.fault(
-                f"keys[{index}]", f'"{visible(key, 80)}" has no letter or digit, so it is no name of a key'
-            )
+        if not _KEY.fullmatch(key):
+            what = "is not a name of a key: it needs a letter or digit, and wildcards are not known here"
+            fields.fault(f"keys[{index}]", f'"{visible(key, 80)}" {what}')
 
 
 # Patterns
