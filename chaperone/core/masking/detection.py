@@ -44,3 +44,19 @@ class Known(Protocol):
 
     def scan(self, texts: Sequence[str]) -> list[tuple[int, KnownSpan]]:
         """The same for many texts at once: (index of the text, span in it)."""
+
+
+class Together:
+    """Several detectors as one: the rules that everybody has, and those of one policy."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self._detectors = tuple(detectors)
+
+    def spans(self, text: str) -> list[Span]:
+        return [span for detector in self._detectors for span in detector.spans(text)]
+
+    def scan(self, texts: Sequence[str]) -> list[tuple[int, Span]]:
+        return [found for detector in self._detectors for found in detector.scan(texts)]
+
+    def hits(self, raw: bytes) -> bool:
+        return any(detector.hits(raw) for detector in self._detectors)
