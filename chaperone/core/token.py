@@ -37,7 +37,8 @@ TRY_AGAIN = (
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
-_PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
+"""A token of RFC 9110, and the slash, which none has: kubectl's port-forward offers `SPDY/3.1+portforward.k8s.io`."""
 
 
 @dataclass(frozen=True, slots=True)

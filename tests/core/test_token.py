@@ -47,6 +47,13 @@ ACCEPTED = [
         True,
         Token("abc", (V5, "v4.channel.k8s.io")),
     ),
+    (
+        "kubectl's port-forward, whose subprotocol is no token of HTTP",
+        ["Bearer abc"],
+        "SPDY/3.1+portforward.k8s.io",
+        True,
+        Token("abc", ("SPDY/3.1+portforward.k8s.io",)),
+    ),
     ("ID-13 one bearer subprotocol", [], f"{bearer('abc')}, {V5}", True, Token("abc", (V5,))),
     ("ID-13 in any order", [], f"{V5},{bearer('abc')}", True, Token("abc", (V5,))),
 ]
