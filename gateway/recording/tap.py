@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 PROTOCOL_HEADERS = {"websocket": b"sec-websocket-protocol", "spdy/3.1": b"x-stream-protocol-version"}
 EXTENSIONS = b"sec-websocket-extensions"
 MOST_STATUS = 64 * 1024
+NO_ANSWER = "the store of recordings does not answer"
 LIMIT_REACHED = "its recording has reached the size limit"
 
 
@@ -193,7 +195,7 @@ class StreamTap:
 
     def _still_full(self) -> None:
         if self._braked and self._track is not None:
-            self._track.give_up("the store of recordings does not answer")
+            self._track.give_up(NO_ANSWER)
 
     def _sink_failed(self, reason: str) -> None:
         self._lose(reason)
@@ -225,9 +227,10 @@ class StreamTap:
         outcome = Outcome(exit_code=code, reason="" if code is not None else reason, sent=sent, ports=ports)
         track.append(recorder.end(outcome, self._clock()))
         try:
-            await track.close()
-        except RecordingError as error:
-            return {"name": self._name, **entry, "state": "failed", "reason": str(error)}
+            async with asyncio.timeout(self._patience):
+                await track.close()
+        except (RecordingError, TimeoutError) as error:
+            return {"name": self._name, **entry, "state": "failed", "reason": str(error) or NO_ANSWER}
         if recorder.truncated or self._gap:
             entry["state"] = "truncated" if recorder.truncated else "partial"
         seconds = round(recorder.duration, 3)

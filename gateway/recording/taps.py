@@ -16,7 +16,7 @@ from chaperone.core.recording.transcript import Transcript
 from chaperone.core.request import Request
 from chaperone.core.streams.negotiation import is_stream
 from chaperone.core.verdict import Verdict
-from gateway.recording.tap import Screens, StreamTap
+from gateway.recording.tap import NO_ANSWER, Screens, StreamTap
 from gateway.recording.terms import RecordingTerms, recording_terms
 from gateway.recording.track import RecordingError, Track
 from gateway.services import Tap
@@ -119,7 +119,7 @@ class Taps:
         except BaseException as error:
             opening.add_done_callback(_abandon)
             if isinstance(error, TimeoutError):
-                raise RecordingError("the store of recordings does not answer") from error
+                raise RecordingError(NO_ANSWER) from error
             if isinstance(error, OSError):
                 raise RecordingError(f"{type(error).__name__}: {error.strerror or error}") from error
             raise

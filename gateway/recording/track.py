@@ -79,7 +79,7 @@ class Track:
     def _written(self, size: int, error: BaseException | None) -> None:
         was_full = self.is_full
         self._writing = False
-        self.backlog -= size
+        self.backlog = max(0, self.backlog - size)
         if error is not None:
             self._fail(error)
         self._write_on()
@@ -95,6 +95,7 @@ class Track:
         log.error("a recording could not be written", extra={"error": self.failure})
         self._waiting.clear()
         self.backlog = 0
+        self._idle.set()
         self.failed(self.failure)
 
     def give_up(self, reason: str) -> None:

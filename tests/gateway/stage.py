@@ -13,7 +13,7 @@ import uvloop
 
 from chaperone.core.approval import Approval
 from chaperone.core.identity import Caller
-from chaperone.core.policy import Policy, PolicySet, policy_set
+from chaperone.core.policy import Capabilities, Policy, PolicySet, policy_set
 from chaperone.core.request import Request
 from chaperone.core.token import Refused
 from chaperone.core.verdict import Verdict
@@ -351,6 +351,7 @@ def play(
     access: AccessDesk | None = None,
     withdrawals: Withdraw | None = None,
     run_limits: RunLimits | None = None,
+    records: bool = False,
     runs: Runs | None = None,
 ) -> None:
     """Run one scene: a gateway with fakes around it, and a recording upstream behind it."""
@@ -358,7 +359,7 @@ def play(
     async def run() -> None:
         recording = upstream or Upstream()
         await recording.start()
-        compiled = policy_set(policies)
+        compiled = policy_set(policies, capabilities=Capabilities(recording=records))
         assert not compiled.broken, compiled.broken
         authenticator, snapshot = FakeAuthenticator(caller), FakeSnapshot(compiled)
         audit, metrics, credential, holds = FakeAudit(), FakeMetrics(), FakeCredential(), FakeHolds()
