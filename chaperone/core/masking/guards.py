@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chaperone.core.masking.keys import SECRET_NAMINGS, Naming, judgement
+from chaperone.core.masking.keys import Naming, judgement
 
 
 class Candidate(NamedTuple):
@@ -87,6 +87,7 @@ _LAST_NAME = re.compile(rb"([\w.-]+)[^\w.-]*\Z")
 _NAME_LIKE = re.compile(rb"[a-z][a-z0-9]*(?:[-./:][a-z0-9]+)*")
 _NO_PASSWORD = re.compile(r"\A(?:OLD)?PWD\Z|[_-]stdin\Z")
 """What a shell calls the working directory; an option that says where a password comes from."""
+_SECRET = frozenset({Naming.PASSWORD, Naming.SECRET, Naming.SECRETS})
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
@@ -102,7 +103,7 @@ def is_assigned_secret(found: Candidate) -> bool:
     naming = Naming.PLAIN if _NO_PASSWORD.search(name) else judgement(found.keys)(name)
     if naming is Naming.PASSWORD and _NUMBER.fullmatch(found.secret):
         return True
-    if naming not in SECRET_NAMINGS or not is_value(found):
+    if naming not in _SECRET or not is_value(found):
         return False
     return naming is not Naming.SECRETS or not _NAME_LIKE.fullmatch(found.secret)
 
