@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chaperone.core.masking.keys import LONGEST, SECRET_NAMINGS, Naming
+from chaperone.core.masking.keys import LONGEST, Naming, is_secret
 from chaperone.core.masking.phrases import ARGUMENT, Hit
 from chaperone.core.masking.programs import programs_in, secret_part
 from chaperone.core.masking.scope import Frame
@@ -65,7 +65,7 @@ def _long(work: Work, words: list[Any], at: int, frame: Frame) -> None:
     if flag in _USERS and (matched := _NAME_AND_SECRET.fullmatch(value)):
         if not is_harmless(matched["secret"], password=True):
             work.hide_hits(words, at + 1, frame, [Hit(matched.start("secret"), len(value), ARGUMENT)])
-    elif naming in SECRET_NAMINGS and not is_harmless(value, password=naming is Naming.PASSWORD):
+    elif is_secret(naming) and not is_harmless(value, password=naming is Naming.PASSWORD):
         work.hide(words, at + 1, frame, ARGUMENT)
 
 
@@ -97,7 +97,7 @@ def _assigned(work: Work, words: list[Any], at: int, frame: Frame) -> None:
             return
         naming = work.judge(matched["key"].lstrip("-")[-LONGEST:])
         start = matched.end()
-        if naming in SECRET_NAMINGS and start < len(text):
+        if is_secret(naming) and start < len(text):
             if not is_harmless(text[start:], password=naming is Naming.PASSWORD):
                 work.hide_hits(words, at, frame, [Hit(start, len(text), ARGUMENT)])
             return

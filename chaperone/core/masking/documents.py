@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from chaperone.core.masking.keys import LONGEST, SECRET_NAMINGS
+from chaperone.core.masking.keys import LONGEST, is_secret
 from chaperone.core.masking.place import Path, Place
 from chaperone.core.masking.scope import Frame, scope_of
 from chaperone.core.masking.walk import KEY_NAME, Walk
-from chaperone.core.masking.work import Leaf
+from chaperone.core.masking.work import LINES
 
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"})
 
@@ -100,7 +100,7 @@ def _secret_columns(walk: Walk, columns: Any) -> frozenset[int]:
     return frozenset(
         index
         for index, name in enumerate(names)
-        if isinstance(name, str) and walk.work.judge(name[-LONGEST:]) in SECRET_NAMINGS
+        if isinstance(name, str) and is_secret(walk.work.judge(name[-LONGEST:]))
     )
 
 
@@ -109,7 +109,7 @@ def _cells(walk: Walk, cells: list[Any], frame: Frame, secret: frozenset[int]) -
         if isinstance(cell, str) and cell:
             if index in secret and not _is_count(cell):
                 walk.work.hide(cells, index, frame, KEY_NAME)
-            walk.work.leaves.append(Leaf(cells, index, frame))
+            walk.work.leaves.append((cells, index, frame, LINES))
 
 
 def _is_count(cell: str) -> bool:

@@ -31,7 +31,10 @@ class Naming(Enum):
     NAME = "name"
 
 
-SECRET_NAMINGS = frozenset({Naming.PASSWORD, Naming.SECRET, Naming.SECRETS})
+def is_secret(naming: Naming) -> bool:
+    """Whether a name says that its value, or what is below it, is a secret."""
+    return naming is Naming.SECRET or naming is Naming.PASSWORD or naming is Naming.SECRETS
+
 
 Judgement = Callable[[str], Naming]
 
@@ -452,8 +455,8 @@ def _is_public_key(words: list[str]) -> bool:
 
 def secret_stems(more: Iterable[str] = ()) -> str:
     """An expression (RE2, case ignored) that is found in every name that is judged a secret, and in many more."""
-    stems = "pass|pwd|secret|token|cred|key|auth|connection|connstr|bearer|dockerc|netrc|id_?-?rsa|id_?-?e|id_?-?dsa"
-    stems += "|web_?-?hook|psk|dsn|jwt|hmac|otp|pat|cookie|sas|pw|p12|pfx|jks|kdb|ppk"
+    stems = "pass|pwd|secret|token|cred|key|auth|connection|connstr|bearer|dockerc|netrc|id_?-?(?:rsa|ed25|ecd|dsa)"
+    stems += r"|web_?-?hook|psk|dsn|jwt|hmac|otp|[_.\-]pat\b|\bpat\b|cookie|[_.\-]sas\b|\bsas\b|pw\b|p12|pfx|jks|kdb|ppk"
     added = [_spelt(name) for name in map(normalised, more) if name]
     return "|".join([stems, *added])
 

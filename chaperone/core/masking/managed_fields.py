@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from chaperone.core.masking.scope import Frame
-from chaperone.core.masking.work import Leaf, Work
+from chaperone.core.masking.work import LINES, Work
 
 _VALUE_KEY = re.compile(r'"([kv]:(?:[^"\\]|\\.)*)"')
 _ORDINARY = re.compile(
@@ -33,7 +33,7 @@ def note_managed_fields(work: Work, entries: list[Any], frame: Frame) -> None:
     tokens = sorted(found)
     keys = Keys([json.loads(f'"{token}"') for token in tokens])
     for index in range(len(tokens)):
-        work.leaves.append(Leaf(keys.roots, index, (frame, keys)))
+        work.leaves.append((keys.roots, index, (frame, keys), LINES))
     work.last.append(lambda: _write(entries, raw, tokens, keys.roots))
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from chaperone.core.masking.keys import LONGEST, SECRET_NAMINGS, Judgement, Naming, secret_stems
+from chaperone.core.masking.keys import LONGEST, Judgement, Naming, is_secret, secret_stems
 from chaperone.core.masking.layers import strictly_decoded
 from chaperone.core.masking.programs import short_flags
 from chaperone.core.masking.values import is_harmless
@@ -146,7 +146,7 @@ class Phrases:
             rf"|<[\w:.\-]*(?:{stems})"
             rf"|\b(?:name|key)[\"'\\]*[\s>]*[:=>]\s*[\"'\\]*[\w.\-]*(?:{stems})"
             r"|://[^\s/]*:[^\s]*@|@(?:tcp|udp|unix)\(|jdbc:oracle|(?:bearer|basic|token|apikey|negotiate)[ \t]"
-            r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d\s|requirepass|masterauth|bindpw|rootpw|auth_pass|secret ",
+            r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d[ \t]|requirepass|masterauth|bindpw|rootpw|auth_pass|secret ",
             _options(),
         )
 
@@ -184,7 +184,7 @@ class Phrases:
     def _named(self, pattern: re.Pattern[str], text: str, rule: str) -> Iterator[Hit]:
         for match in pattern.finditer(text):
             naming = self._naming(match["key"])
-            if naming in SECRET_NAMINGS:
+            if is_secret(naming):
                 start, end = match.span("value")
                 value = match["value"]
                 start += len(value) - len(value.lstrip("\\\"' \t\r\n"))
@@ -198,7 +198,7 @@ class Phrases:
             position = match.end()
             key = self._key(text, match)
             naming = self._naming(key)
-            if naming not in SECRET_NAMINGS:
+            if not is_secret(naming):
                 continue
             rule = HEADER if _plain(key) in _HEADERS else ASSIGNMENT
             start, end = self._value(text, match, header=rule == HEADER, lines=lines)
@@ -239,7 +239,7 @@ class Phrases:
     def _flags(self, text: str) -> Iterator[Hit]:
         for match in _FLAG.finditer(text):
             naming = self._naming(match["key"])
-            if naming in SECRET_NAMINGS and match["value"].lower().strip("\"'`.,") not in _NO_VALUES:
+            if is_secret(naming) and match["value"].lower().strip("\"'`.,") not in _NO_VALUES:
                 start, end = match.span("value")
                 start += len(match["value"]) - len(match["value"].lstrip("\"'`"))
                 yield from _unless_harmless(text, start, end, naming, rule=ARGUMENT, key=match["key"])

@@ -12,6 +12,7 @@ from ahocorasick_rs import AhoCorasick, MatchKind
 from chaperone.core.masking.detection import Detector, Known
 from chaperone.core.masking.phrases import Hit
 from chaperone.core.masking.placeholder import MARKER, find
+from chaperone.core.masking.report import SECRET_IN_KEY, SECRET_IN_NAME
 from chaperone.core.masking.values import is_worth_knowing
 from chaperone.core.masking.work import COMMAND, COMMENTS, FORMS, Inner, Leaf, Work
 
@@ -27,21 +28,12 @@ _Result = TypeVar("_Result")
 
 def search(work: Work, detector: Detector, known: Known | None) -> None:
     """Mask what is found in all that was noted, and put the texts together again."""
-    _flag(work, detector)
-    _batch(work, work.leaves, detector, known)
+    _batch(work, work.leaves, detector, known, names=[*work.names, *work.keys])
     for depth in sorted({inner.depth for inner in work.inner}, reverse=True):
         texts = [leaf for inner in work.inner if inner.depth == depth and (leaf := _joined(work, inner))]
         _batch(work, texts, detector, known)
     for finish in work.last:
         finish()
-
-
-def _flag(work: Work, detector: Detector) -> None:
-    """What looks like a secret in a name is only noted."""
-    if work.names:
-        found = {index for index, _ in _scanned(detector.scan, [text for text, _ in work.names])}
-        for index in found:
-            work.report.flag(work.names[index][1])
 
 
 def _joined(work: Work, inner: Inner) -> Leaf | None:
@@ -52,43 +44,56 @@ def _joined(work: Work, inner: Inner) -> Leaf | None:
         work.hide(inner.container, inner.key, inner.frame, UNREADABLE)
         return None
     inner.container[inner.key] = text
-    return Leaf(inner.container, inner.key, inner.frame, COMMENTS) if inner.is_free else None
+    return (inner.container, inner.key, inner.frame, COMMENTS) if inner.is_free else None
 
 
-def _batch(work: Work, leaves: Sequence[Leaf], detector: Detector, known: Known | None) -> None:
-    if not leaves:
-        return
-    texts = [leaf.container[leaf.key] for leaf in leaves]
+def _batch(
+    work: Work, leaves: Sequence[Leaf], detector: Detector, known: Known | None, *, names: Sequence[str] = ()
+) -> None:
+    """names: what a secret in it is only noted of."""
+    texts = [container[key] for container, key, _, _ in leaves]
     hits: dict[int, list[Hit]] = {}
-    for index, span in _scanned(detector.scan, texts):
-        hits.setdefault(index, []).append(Hit(*span))
-    for index in _scanned(lambda some: list(work.phrases.candidates(some)), texts):
-        reading = leaves[index].reading
-        if reading != FORMS:
-            found = work.phrases.find(texts[index], lines=reading != COMMAND)
-            if reading == COMMENTS:
-                found = [hit for hit in found if _is_comment(texts[index], hit.start)]
+    noted = set()
+    for index, span in _scanned(detector.scan, [*texts, *names] if names else texts):
+        if index < len(texts):
+            hits.setdefault(index, []).append(Hit(*span))
+        else:
+            noted.add(index - len(texts))
+    for index in sorted(noted):
+        work.report.flag(SECRET_IN_NAME if index < len(work.names) else SECRET_IN_KEY)
+    for index in _scanned(work.phrases.candidates, texts):
+        found = _phrases(work, texts[index], leaves[index][3])
+        if found:
             hits.setdefault(index, []).extend(found)
-    _hide(work, leaves, hits)
-    _hide_known(work, leaves, known)
+    if hits:
+        _hide(work, leaves, hits)
+    if known is not None or work.values:
+        _hide_known(work, leaves, known)
+
+
+def _phrases(work: Work, text: str, reading: int) -> list[Hit]:
+    if reading == FORMS:
+        return []
+    found = work.phrases.find(text, lines=reading != COMMAND)
+    return [hit for hit in found if _is_comment(text, hit.start)] if reading == COMMENTS else found
 
 
 def _hide(work: Work, leaves: Sequence[Leaf], hits: dict[int, list[Hit]]) -> None:
     for index, found in hits.items():
-        leaf = leaves[index]
-        apart = _apart(leaf.container[leaf.key], found)
+        container, key, frame, _ = leaves[index]
+        apart = _apart(container[key], found)
         if apart:
-            work.hide_hits(leaf.container, leaf.key, leaf.frame, apart)
+            work.hide_hits(container, key, frame, apart)
 
 
 def _hide_known(work: Work, leaves: Sequence[Leaf], known: Known | None) -> None:
     """Values that were masked in this document, and before."""
     values = [value for value in work.values if is_worth_knowing(value)]
     if values:
-        texts = [leaf.container[leaf.key] for leaf in leaves]
+        texts = [container[key] for container, key, _, _ in leaves]
         _hide(work, leaves, _own(texts, sorted(values, key=len, reverse=True)))
     if known is not None:
-        texts = [leaf.container[leaf.key] for leaf in leaves]
+        texts = [container[key] for container, key, _, _ in leaves]
         hits: dict[int, list[Hit]] = {}
         for index, (start, end, placeholder) in _scanned(known.scan, texts):
             hits.setdefault(index, []).append(Hit(start, end, KNOWN_VALUE, placeholder=placeholder))

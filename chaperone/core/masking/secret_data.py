@@ -33,6 +33,7 @@ def mask_secret(walk: Walk, node: dict[str, Any], frame: Frame) -> None:
     """`data` and `stringData` of a Secret. Their keys, the type and the labels stay."""
     data, text = node.get("data"), node.get("stringData")
     if isinstance(data, dict):
+        walk.work.keys += data
         if node.get("type") == RELEASE_TYPE:
             mask_release(walk, data, (frame, "data"), _open_secret, _close_secret)
         for key, value in data.items():

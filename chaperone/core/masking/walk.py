@@ -13,17 +13,15 @@ from typing import Any
 from chaperone.core.masking import strict
 from chaperone.core.masking.arguments import mask_arguments
 from chaperone.core.masking.json_text import read_json
-from chaperone.core.masking.keys import LONGEST, SECRET_NAMINGS, Naming
+from chaperone.core.masking.keys import LONGEST, Naming, is_secret
 from chaperone.core.masking.layers import as_text, strictly_decoded
 from chaperone.core.masking.managed_fields import note_managed_fields
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.packed import Opener, holds_secret
-from chaperone.core.masking.place import NAME_KEYS
-from chaperone.core.masking.report import SECRET_IN_NAME
 from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.secret_data import close_map, is_release_map, mask_release, mask_secret, open_map
 from chaperone.core.masking.values import is_harmless, is_key_name
-from chaperone.core.masking.work import COMMAND, FORMS, LINES, Inner, Leaf, Work
+from chaperone.core.masking.work import COMMAND, FORMS, LINES, Inner, Work
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
 KEY_NAME = "key-name"
@@ -32,11 +30,12 @@ PACKED = "packed"
 MANIFEST = "secret-manifest"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-_SHORTEST_DOCUMENT = 16
+SHORTEST = 16
 """Characters; what is shorter is only searched for words and forms."""
+PLAIN = Naming.PLAIN
 _SHORTEST_PACKED = 24
 _SECRET_MANIFEST = re.compile(r"(?:^|[\s{,])[\"']?kind[\"']?\s*:\s*[\"']?Secret[\"']?\s*(?:$|[,}\n])")
-_VALUE_KEYS = ("value", "Value", "default", "values", "stringValue")
+_VALUE_KEYS = ("value", "Value", "default")
 _CONTENT_KEYS = frozenset(
     {"value", "values", "literal", "plaintext", "plainText", "inline", "raw", "content"}
 )
@@ -86,6 +85,8 @@ class Walk:
         self.depth = 0
         self.opened: set[str] = set()
         """Packed texts that are walked inside."""
+        self._judge = work.judge
+        self._leaves = work.leaves
         self.is_strict = work.terms.is_strict
         self._below = {
             "labels": self._labels,
@@ -101,23 +102,26 @@ class Walk:
 
     def object_(self, node: dict[str, Any], frame: Frame) -> None:
         """An object of any kind, or a part of one."""
-        work, judge = self.work, self.work.judge
-        if "name" in node or "key" in node or "Name" in node:
+        judge, leaves = self._judge, self._leaves
+        if "value" in node or "Value" in node or "default" in node:
             self._pair(node, frame)
         if "kind" in node:
             self._by_kind(node, frame)
         if self.is_strict:
-            strict.mask_neighbours(work, node, frame)
+            strict.mask_neighbours(self.work, node, frame)
         for key, value in node.items():
             kind = value.__class__
             if kind is str:
                 naming = judge(key if len(key) <= LONGEST else key[-LONGEST:])
-                if naming is Naming.PLAIN:
-                    self.text(node, key, frame)
-                elif naming is not Naming.PUBLIC:
+                if naming is not PLAIN:
                     self._named(node, key, frame, naming)
+                elif len(value) < SHORTEST:
+                    leaves.append((node, key, frame, LINES))
+                else:
+                    self.text(node, key, frame)
             elif kind is dict:
-                self._child(key, value, (frame, key))
+                if value:
+                    self._child(key, value, (frame, key))
             elif kind is list and value:
                 self._child_list(node, key, value, (frame, key))
 
@@ -127,19 +131,19 @@ class Walk:
             special(value, frame)
             return
         naming = self.work.judge(key if len(key) <= LONGEST else key[-LONGEST:])
-        if naming is Naming.SECRETS:
-            self._secrets(value, frame)
-        elif naming in SECRET_NAMINGS:
-            self._holder(value, frame)
-        else:
+        if naming is PLAIN or not is_secret(naming):
             self.object_(value, frame)
+        elif naming is Naming.SECRETS:
+            self._secrets(value, frame)
+        else:
+            self._holder(value, frame)
 
     def _child_list(self, node: dict[str, Any], key: str, value: list[Any], frame: Frame) -> None:
         if key == "managedFields":
             note_managed_fields(self.work, value, frame)
         elif value[0].__class__ is str:
             naming = self.work.judge(key if len(key) <= LONGEST else key[-LONGEST:])
-            if naming in SECRET_NAMINGS and (naming is not Naming.SECRETS or not _are_names(key, value)):
+            if is_secret(naming) and (naming is not Naming.SECRETS or not _are_names(key, value)):
                 self._secret_list(value, frame, naming)
             else:
                 mask_arguments(self.work, value, frame, node.get("command") if key == "args" else None)
@@ -170,9 +174,8 @@ class Walk:
     def text(self, container: Any, key: str | int, frame: Frame, reading: int = LINES) -> None:
         """A string whose name says nothing: a document to be taken apart, or one to be searched."""
         text: str = container[key]
-        if len(text) < _SHORTEST_DOCUMENT:
-            if text:
-                self.work.leaves.append(Leaf(container, key, frame, reading))
+        if len(text) < SHORTEST:
+            self._leaves.append((container, key, frame, reading))
             return
         nested = self._taken_apart(text)
         if nested is not None:
@@ -182,7 +185,7 @@ class Walk:
             len(text) >= _SHORTEST_PACKED and self._hides_packed(container, key, frame)
         ) or self._hides_manifest(container, key, frame):
             return
-        self.work.leaves.append(Leaf(container, key, frame, reading))
+        self._leaves.append((container, key, frame, reading))
 
     def _hides_packed(self, container: Any, key: str | int, frame: Frame) -> bool:
         text: str = container[key]
@@ -219,8 +222,10 @@ class Walk:
         self.depth -= 1
 
     def _named(self, node: dict[str, Any], key: str, frame: Frame, naming: Naming) -> None:
+        if naming is Naming.PUBLIC:
+            return
         if naming is Naming.NAME:
-            self.work.names.append((node[key], SECRET_IN_NAME))
+            self.work.names.append(node[key])
         elif node[key]:
             self._secret(node, key, frame, naming)
 
@@ -231,7 +236,7 @@ class Walk:
             or _names_a_key(node, key, value)
             or not self.work.hide(node, key, frame, KEY_NAME, as_bytes=key in _BYTES_KEYS)
         ):
-            self.work.leaves.append(Leaf(node, key, frame))
+            self._leaves.append((node, key, frame, LINES))
 
     # What a name above says of everything below
 
@@ -257,13 +262,15 @@ class Walk:
 
     def _pair(self, node: dict[str, Any], frame: Frame) -> None:
         """A name and a value beside each other, as in every list of environment variables, parameters and headers."""
-        name = next((node[key] for key in (*NAME_KEYS, "Name") if node.get(key).__class__ is str), "")
+        name = node.get("name") or node.get("key") or node.get("Name")
+        if name.__class__ is not str:
+            return
+        naming = self._judge(name[-LONGEST:])
         for key in _VALUE_KEYS:
             value = node.get(key)
             if value.__class__ is not str or not value:
                 continue
-            naming = self.work.judge(name[-LONGEST:])
-            if naming in SECRET_NAMINGS and not is_harmless(value, password=naming is Naming.PASSWORD):
+            if is_secret(naming) and not is_harmless(value, password=naming is Naming.PASSWORD):
                 self.work.hide(node, key, frame, PAIR)
             elif self.is_strict and key == "value":
                 strict.mask_value(self.work, node, frame)
@@ -281,6 +288,7 @@ class Walk:
         """What a ConfigMap has beyond other objects."""
         data = node.get("data")
         if isinstance(data, dict):
+            self.work.keys += data
             if is_release_map(node):
                 mask_release(self, data, (frame, "data"), open_map, close_map)
             if self.is_strict:
@@ -291,14 +299,15 @@ class Walk:
         mask_secret(self, node, frame)
 
     def _labels(self, node: dict[str, Any], frame: Frame) -> None:
-        self.work.names += [(value, SECRET_IN_NAME) for value in node.values() if value.__class__ is str]
+        self.work.keys += node
+        self.work.names += [value for value in node.values() if value.__class__ is str]
 
     def _binary_data(self, node: dict[str, Any], frame: Frame) -> None:
         for key, value in node.items():
             if value.__class__ is not str or not value:
                 continue
             naming = self.work.judge(key[-LONGEST:])
-            if naming in SECRET_NAMINGS or holds_secret(value, self.opener):
+            if is_secret(naming) or holds_secret(value, self.opener):
                 self.work.hide(node, key, frame, KEY_NAME, as_bytes=True)
 
     def _schema(self, node: dict[str, Any], frame: Frame) -> None:
@@ -308,11 +317,12 @@ class Walk:
             parent, above = stack.pop()
             for key, value in parent.items() if parent.__class__ is dict else enumerate(parent):
                 if value.__class__ is str:
-                    self.work.leaves.append(Leaf(parent, key, above, FORMS))
+                    self._leaves.append((parent, key, above, FORMS))
                 elif value.__class__ is dict or value.__class__ is list:
                     stack.append((value, (above, key)))
 
     def _annotations(self, node: dict[str, Any], frame: Frame) -> None:
+        self.work.keys += node
         for key, value in node.items():
             if value.__class__ is not str or not value:
                 continue
@@ -321,7 +331,7 @@ class Walk:
                 continue
             domain, _, name = key.rpartition("/")
             naming = Naming.PLAIN if domain in _PUBLIC_DOMAINS else self.work.judge(name[-LONGEST:])
-            if naming in SECRET_NAMINGS and not _refers(name, value):
+            if is_secret(naming) and not _refers(name, value):
                 self._secret(node, key, frame, naming)
             elif not (self.is_strict and strict.mask_annotation(self.work, node, key, frame)):
                 self.text(node, key, frame)

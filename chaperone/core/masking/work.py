@@ -24,13 +24,8 @@ LINES, COMMAND, COMMENTS, FORMS = range(4)
 """How the words in a text are read: as lines of configuration, as one command, only in its comments, not at all."""
 
 
-class Leaf(NamedTuple):
-    """A string that is still to be looked at: container[key], how its words are read, and the way to it."""
-
-    container: Any
-    key: str | int
-    frame: Frame
-    reading: int = LINES
+Leaf = tuple[Any, "str | int", Frame, int]
+"""A string that is still to be looked at: container, key in it, the way to the container, how its words are read."""
 
 
 class Inner(NamedTuple):
@@ -46,8 +41,8 @@ class Inner(NamedTuple):
 
 
 class Work:
-    """values: what was masked in this document. names: texts in which a secret may only be noted, and how
-    that is called. last: what is done when everything is masked."""
+    """values: what was masked in this document. names and keys: texts in which a secret may only be noted.
+    last: what is done when everything is masked."""
 
     def __init__(
         self,
@@ -64,7 +59,8 @@ class Work:
         self.phrases = phrases
         self.report = Report()
         self.leaves: list[Leaf] = []
-        self.names: list[tuple[str, str]] = []
+        self.names: list[str] = []
+        self.keys: list[str] = []
         self.inner: list[Inner] = []
         self.last: list[Callable[[], None]] = []
         self.values: set[str] = set()
