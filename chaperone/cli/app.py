@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from chaperone.cli import approvals, audit
+from chaperone.cli import approvals, audit, sessions
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
@@ -43,6 +43,7 @@ def build() -> typer.Typer:
         app.command(name)(with_cluster(command))
     app.add_typer(_policy(), name="policy")
     app.add_typer(_audit(), name="audit")
+    app.add_typer(_sessions(), name="sessions")
     return app
 
 
@@ -61,6 +62,19 @@ def _audit() -> typer.Typer:
     group.command("show")(audit.show)
     group.command("hold")(audit.hold)
     group.command("prune")(audit.prune)
+    return group
+
+
+def _sessions() -> typer.Typer:
+    group = typer.Typer(help="Look at what runs do, and end one.", rich_markup_mode=None)
+    commands: dict[str, Callable[..., None]] = {
+        "list": sessions.list_sessions,
+        "show": sessions.show,
+        "kill": sessions.kill,
+        "follow": sessions.follow,
+    }
+    for name, command in commands.items():
+        group.command(name)(with_cluster(command))
     return group
 
 

@@ -1,4 +1,4 @@
-"""An API server with ApprovalRequests and AgentPolicies in memory, behind real HTTP.
+"""An API server with ApprovalRequests, AgentPolicies and AgentSessions in memory, behind real HTTP.
 
 Decisions go through `chaperone.core.guard`, as the webhook puts them, so the sentences of refusals are the real ones.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,7 @@ Obj = dict[str, Any]
 API = "/apis/chaperone.dev/v1alpha1"
 APPROVALS = f"{API}/approvalrequests"
 POLICIES = f"{API}/agentpolicies"
+SESSIONS = f"{API}/agentsessions"
 
 
 class FakeCluster:
@@ -31,6 +32,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.approvals: dict[str, Obj] = {}
         self.policies: list[Obj] = []
+        self.sessions: dict[str, Obj] = {}
+        self.on_look: Callable[[], None] = lambda: None
         self.seen: list[tuple[str, str, list[tuple[str, str]], Any]] = []
         self.refusals: dict[str, tuple[int, str, str]] = {}
         self.stamps = True
@@ -40,6 +43,8 @@ class FakeCluster:
         if path in self.refusals:
             code, reason, message = self.refusals[path]
             return code, {"kind": "Status", "code": code, "reason": reason, "message": message}
+        if path.startswith(SESSIONS):
+            return self._session(method, path, body, user)
         if method == "POST" and path == APPROVALS:
             return 201, self._create(body)
         if method == "GET" and path in (APPROVALS, POLICIES):
@@ -50,6 +55,22 @@ class FakeCluster:
         if found is None:
             return _status(404, "NotFound", f'approvalrequests.chaperone.dev "{name}" not found')
         return (200, found) if method == "GET" else self._decide(name, found, body, user)
+
+    def _session(self, method: str, path: str, body: Any, user: str) -> tuple[int, Obj]:
+        """on_look: called before one is read, as gateways go on meanwhile."""
+        if path == SESSIONS:
+            return 200, {
+                "kind": "List",
+                "metadata": {"resourceVersion": "1"},
+                "items": list(self.sessions.values()),
+            }
+        self.on_look()
+        found = self.sessions.get(path.removeprefix(f"{SESSIONS}/"))
+        if found is None:
+            return _status(404, "NotFound", f"{path} not found")
+        if method == "PATCH":
+            found["spec"] = {**found["spec"], **body["spec"], "terminatedBy": user}
+        return 200, found
 
     def _create(self, body: Obj) -> Obj:
         name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x1"
