@@ -28,6 +28,7 @@ from gateway import endpoints, logs
 from gateway.authn import ConfigurationError
 from gateway.authn.issuers_file import read_issuers
 from gateway.endpoints import Endpoints
+from gateway.masking.key_file import masking_key, read_key
 from gateway.server import bind
 from gateway.tls import ServingCertificate
 from gateway.workers import Supervisor
@@ -91,10 +92,19 @@ def check(settings: GatewaySettings, source: str) -> Endpoints:
         ]
     except OSError as fault:
         faults.append(SettingFault("authentication", str(fault)))
+    faults += _masking_faults(settings)
     faults += _listen_faults(settings)
     if faults or found is None:
         raise SettingsError(source, tuple(faults))
     return found
+
+
+def _masking_faults(settings: GatewaySettings) -> Iterator[SettingFault]:
+    if settings.masking.key_file is not None:
+        try:
+            read_key(settings.masking.key_file)
+        except (OSError, ValueError) as fault:
+            yield SettingFault("masking.keyFile", str(fault))
 
 
 def _listen_faults(settings: GatewaySettings) -> Iterator[SettingFault]:
@@ -115,19 +125,22 @@ def _listen_faults(settings: GatewaySettings) -> Iterator[SettingFault]:
 
 
 def serve(settings: GatewaySettings, found: Endpoints) -> int:
+    key = masking_key(settings.masking.key_file)
     if settings.workers == 1:
-        return _work(settings, found, 0, None)
+        return _work(settings, found, 0, None, key)
     with _meeting_place(settings.run_folder) as folder:
         os.environ[METRICS_FOLDER] = str(folder)  # prometheus_client reads it when a worker first imports it
         return Supervisor(
-            lambda number: _work(settings, found, number, folder), settings.workers, gone=_forget_metrics
+            lambda number: _work(settings, found, number, folder, key), settings.workers, gone=_forget_metrics
         ).run()
 
 
-def _work(settings: GatewaySettings, found: Endpoints, number: int, folder: Path | None) -> int:
+def _work(
+    settings: GatewaySettings, found: Endpoints, number: int, folder: Path | None, masking_key: bytes
+) -> int:
     from gateway import worker
 
-    place = worker.Place(number, settings.workers, folder)
+    place = worker.Place(number, settings.workers, folder, masking_key)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(worker.run(settings, found, place))

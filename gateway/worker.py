@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import re
 import secrets
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ from gateway.health import Checks, HealthServer, Readiness, health_app, missing
 from gateway.held import HoldTerms
 from gateway.holds import HoldLoop
 from gateway.limits import RunLimits
+from gateway.masking.choice import Choice
+from gateway.masking.engine import MaskingEngine
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.services import Services
@@ -54,11 +58,13 @@ WARM_UP = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker this is, and the folder where all of them meet (None: it is the only one)."""
+    """Which worker this is, and the folder where all of them meet (None: it is the only one). masking_key: the same in
+    all of them."""
 
     number: int = 0
     count: int = 1
     folder: Path | None = None
+    masking_key: bytes = field(default=b"", repr=False)
 
     @property
     def shares(self) -> bool:
@@ -137,6 +143,9 @@ class Worker:
             clock=time.monotonic,
         )
         self.audit = make_audit(settings, place, self.metrics)
+        self.masking = MaskingEngine(
+            place.masking_key, settings.masking.cache_dir or own_folder("chaperone-masking")
+        )
         self.readiness = Readiness(
             self.checks(), clock=time.time, folder=place.folder, worker=place.number, workers=place.count
         )
@@ -151,6 +160,8 @@ class Worker:
             runs=self.sessions,
             access=AccessDesk(self.approvals, self.snapshot, wall=time.time),
             withdrawals=Withdrawals(self.approvals, wall=time.time),
+            choose_filter=Choice(self.masking),
+            masking=self.masking,
         )
 
     def checks(self) -> Checks:
@@ -277,6 +288,11 @@ def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics)
         shares=place.shares,
         on_failure=metrics.audit_failure,
     )
+
+
+def own_folder(name: str) -> Path:
+    """One of this account's own below the system's temporary folder; who uses it checks that."""
+    return Path(tempfile.gettempdir()) / f"{name}-{os.geteuid()}"
 
 
 def lease_name(host: str, worker: int) -> str:

@@ -239,6 +239,27 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskingSettings:
+    """How secrets are masked in answers. What is masked, and for whom, is said in policies."""
+
+    key_file: Annotated[
+        Path | None,
+        Setting(
+            "file with the key of the placeholders, at least 32 bytes (`openssl rand -hex 32`), the same for all "
+            "replicas; none: a new one at each start, so what was read before cannot be written back",
+            must_exist=True,
+        ),
+    ] = None
+    cache_dir: Annotated[
+        Path | None,
+        Setting(
+            "folder where compiled patterns are kept, which only this account may write; none: one below the system's "
+            "temporary folder"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingSettings:
     """The program's own log: JSON lines on standard error, never a token or a body."""
 
@@ -282,6 +303,7 @@ class GatewaySettings:
     health: HealthSettings = field(default_factory=HealthSettings)
     holds: HoldSettings = field(default_factory=HoldSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    masking: MaskingSettings = field(default_factory=MaskingSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
 
     def faults(self) -> Iterator[SettingFault]:

@@ -40,7 +40,7 @@ class Engine(Protocol):
     def collect(self, run: RunKey) -> Collect:
         """Remembers what was masked for the rest of the run."""
 
-    def stream(self, masker: Masker, sight: Sight) -> TextStream:
+    def stream(self, terms: Terms, run: RunKey, sight: Sight) -> TextStream:
         """For one text that comes in pieces."""
 
     def clears(self, masker: Masker, place: Place) -> Clears:
@@ -59,18 +59,18 @@ class Choice:
         """echo: what the agent wrote itself in this request, at places that are masked on reading."""
         if standing.terms is None or is_open(request):
             return None
-        engine, place = self._engine, place_of(request)
-        masker = engine.masker(standing.terms, standing.run)
+        engine, terms, run, place = self._engine, standing.terms, standing.run, place_of(request)
+        masker = engine.masker(terms, run)
         sight = Sight(
             masker,
             place,
             clears=engine.clears(masker, place),
-            collect=engine.collect(standing.run),
+            collect=engine.collect(run),
             echo=echo,
         )
 
         def text(sight: Sight) -> Body:
-            return _text(request, engine.stream(masker, sight), sight)
+            return _text(request, engine.stream(terms, run, sight), sight)
 
         return AnswerFilter(sight, shape_of(request), text)
 

@@ -106,8 +106,8 @@ class FakeEngine:
     def collect(self, run: RunKey) -> Collect:
         return lambda _found: None
 
-    def stream(self, masker: Masker, sight: Sight) -> TextStream:
-        return FakeStream(masker, sight)
+    def stream(self, terms: Terms, run: RunKey, sight: Sight) -> TextStream:
+        return FakeStream(self.one, sight)
 
     def clears(self, masker: Masker, place: Place) -> Clears:
         if place.resource == "pods":

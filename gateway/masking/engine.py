@@ -1,0 +1,111 @@
+"""The masking engine of one worker: its detectors, its key, and what each run has been shown masked.
+
+Implements gateway.masking.choice.Engine. Detectors with the patterns of a policy are made once for all callers under the
+same terms.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from chaperone import pattern_cache
+from chaperone.core.masking import Collect, Detector, Masker, Mint, Place, SecretPlace, Terms
+from chaperone.core.masking.known import KnownValues
+from chaperone.core.masking.report import Report
+from chaperone.core.masking.stream import TextStream
+from chaperone.core.masking.text_finder import TextFinder
+from gateway.limits import RunKey
+from gateway.masking.per_run import PerRun
+from gateway.masking.sight import Clears, Sight, clears_nothing
+
+MOST_DETECTORS = 64
+MOST_MASKERS = 4
+"""Terms under which one run is remembered: policies change while it runs."""
+TEXT = "text"
+"""The path class of what stands in a text that is no object."""
+
+
+class Memory:
+    """What one run has been shown masked, and its maskers."""
+
+    def __init__(self) -> None:
+        self.known = KnownValues()
+        self.maskers: dict[Terms, Masker] = {}
+
+    def collect(self, found: SecretPlace) -> None:
+        self.known.add(found.value, found.placeholder)
+
+    def note(self, value: str, placeholder: str, _rule: str) -> None:
+        self.known.add(value, placeholder)
+
+
+class MaskingEngine:
+    """key: of the placeholders, the same in every worker. folder: where compiled patterns are kept; None: nowhere.
+    Raises ValueError for a key that is too short."""
+
+    def __init__(self, key: bytes, folder: Path | None) -> None:
+        self._mint = Mint(key)
+        self._memories = PerRun(Memory)
+        self._built_in = pattern_cache.detector(folder)
+        self._with_more = lru_cache(MOST_DETECTORS)(
+            lambda patterns, keys: pattern_cache.detector(folder, patterns, keys)
+        )
+
+    def masker(self, terms: Terms, run: RunKey) -> Masker:
+        memory = self._memories.of(run)
+        masker = memory.maskers.get(terms)
+        if masker is None:
+            if len(memory.maskers) >= MOST_MASKERS:
+                memory.maskers.clear()
+            masker = Masker(terms, self._detector(terms), self._mint, memory.known)
+            memory.maskers[terms] = masker
+        return masker
+
+    def _detector(self, terms: Terms) -> Detector:
+        return self._with_more(terms.patterns, terms.keys) if terms.patterns or terms.keys else self._built_in
+
+    def collect(self, run: RunKey) -> Collect:
+        return self._memories.of(run).collect
+
+    def stream(self, terms: Terms, run: RunKey, sight: Sight) -> CountedStream:
+        memory, place = self._memories.of(run), sight.place
+        finder = TextFinder(
+            self._detector(terms),
+            self._mint,
+            memory.known,
+            uid=f"{place.group}/{place.resource}/{place.namespace}/{place.name}",
+            path_class=TEXT,
+            note=memory.note,
+        )
+        return CountedStream(TextStream(finder), sight)
+
+    def clears(self, masker: Masker, place: Place) -> Clears:
+        return clears_nothing
+
+
+class CountedStream:
+    """A text stream whose finds are counted with the rest of its answer."""
+
+    def __init__(self, stream: TextStream, sight: Sight) -> None:
+        self._stream = stream
+        self._sight = sight
+
+    @property
+    def held(self) -> int:
+        return self._stream.held
+
+    def feed(self, piece: bytes) -> bytes:
+        return self._counted(self._stream.feed(piece))
+
+    def idle(self) -> bytes:
+        return self._counted(self._stream.idle())
+
+    def flush(self) -> bytes:
+        return self._counted(self._stream.flush())
+
+    def _counted(self, out: bytes) -> bytes:
+        if self._stream.report:
+            self._sight.count(self._stream.report)
+            self._stream.report = Report()
+        return out
