@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from chaperone.core.policy import BrokenPolicy, Policy, PolicySet, RiskSettings, compile_policy
+from chaperone.core.policy import (
+    PRESENT,
+    BrokenPolicy,
+    Capabilities,
+    Policy,
+    PolicySet,
+    RiskSettings,
+    compile_policy,
+)
 from chaperone.core.rights import survey
 from chaperone.kube.connection import Connection
 from chaperone.kube.mirror import Mirror, MirrorTerms, Object, Resource
@@ -36,7 +44,8 @@ AnyPolicy = TypeVar("AnyPolicy", Policy, BrokenPolicy)
 
 
 class PolicySnapshot:
-    """`run` keeps it. clock: monotonic seconds; jitter: a number in [0, 1) each time; max_age: seconds."""
+    """`run` keeps it. clock: monotonic seconds; jitter: a number in [0, 1) each time; max_age: seconds. capabilities: of
+    this gateway, as it is set up."""
 
     def __init__(
         self,
@@ -46,10 +55,11 @@ class PolicySnapshot:
         max_age: float,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        capabilities: Capabilities = PRESENT,
         terms: MirrorTerms | None = None,
         rights_pause: float = RIGHTS_PAUSE,
     ) -> None:
-        self.policies = PolicySet(risk_settings=risk_settings)
+        self.policies = PolicySet(risk_settings=risk_settings, capabilities=capabilities)
         self.generation = 0
         self._max_age = max_age
         self._rights_pause = rights_pause
@@ -116,7 +126,7 @@ class PolicySnapshot:
         compiled: dict[tuple[str, str], Compiled] = {}
         for obj in self._policies.objects.values():
             key = _compile_key(obj)
-            compiled[key] = self._compiled.get(key) or _compile(obj)
+            compiled[key] = self._compiled.get(key) or _compile(obj, self.policies.capabilities)
         if compiled.keys() != self._compiled.keys():
             self._publish(
                 replace(
@@ -171,8 +181,8 @@ class PolicySnapshot:
             self._publish(replace(self.policies, risk_settings=after))
 
 
-def _compile(obj: Object) -> Compiled:
-    compiled = compile_policy(obj)
+def _compile(obj: Object, capabilities: Capabilities) -> Compiled:
+    compiled = compile_policy(obj, capabilities)
     if isinstance(compiled, BrokenPolicy):
         log.warning(
             "policy does not compile; whom it governs is refused",

@@ -43,7 +43,7 @@ def _unrecordable(policy: Policy) -> str:
     if policy.recording_streams != "Required":
         return ""
     return (
-        "recording is required and this version of the gateway has no recorder; a person can set "
+        "recording is required and this gateway is set to record nothing; a person can give it a recordings.path, or set "
         'recording.streams: "Off" in the policy'
     )
 

@@ -407,11 +407,6 @@ def test_a_set_of_policies_is_in_order_and_keeps_the_broken_apart() -> None:
 
 WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "masking is asked for and not there": ({"masking": {}}, "spec.masking.profile", "cannot mask yet"),
-    "recording is asked for and not there": (
-        {"recording": {"streams": "Required"}},
-        "spec.recording.streams",
-        "cannot record yet",
-    ),
     "critical risks are allowed": ({"defaults": {"critical": "Allow"}}, "spec.defaults.critical", "destroy"),
     "a rule lifts what cannot be lifted": (
         {"rules": [rule("Allow", resources=["pods", "nodes/proxy"])]},
@@ -439,6 +434,14 @@ WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize(("spec", "path", "message"), WARNINGS.values(), ids=WARNINGS)
 def test_warnings(spec: dict[str, Any], path: str, message: str) -> None:
     assert message in warnings_of(policy_object(**spec)).get(path, "")
+
+
+def test_a_gateway_that_is_set_to_record_nothing_warns_of_what_must_be_recorded() -> None:
+    compiled = compile_policy(policy_object(recording={"streams": "Required"}), Capabilities())
+    assert isinstance(compiled, Policy)
+    assert [fault.path for fault in compiled.warnings] == ["spec.recording.streams"]
+    assert "recordings.path" in compiled.warnings[0].message
+    assert warnings_of(policy_object(recording={"streams": "Required"})) == {}
 
 
 def test_a_policy_that_is_what_it_says_has_no_warnings() -> None:

@@ -8,6 +8,7 @@ from chaperone.core.policy.compilation import compile_policy, policy_set
 from chaperone.core.policy.compiled import BrokenPolicy, Policy, PolicySet
 from chaperone.core.policy.question import Question, View
 from chaperone.core.policy.terms import (
+    PRESENT,
     Access,
     ApprovalTerms,
     Capabilities,
@@ -21,6 +22,7 @@ from chaperone.core.policy.terms import (
 )
 
 __all__ = [
+    "PRESENT",
     "Access",
     "ApprovalTerms",
     "BrokenPolicy",

@@ -18,17 +18,15 @@ from chaperone.core.policy.sections import (
     read_recording,
     read_subjects,
 )
-from chaperone.core.policy.terms import Capabilities, Fault, RiskSettings
+from chaperone.core.policy.terms import PRESENT, Capabilities, Fault, RiskSettings
 from chaperone.core.verdict import Action, Mode, RiskLevel
 
 API_VERSION = "chaperone.dev/v1alpha1"
 KIND = "AgentPolicy"
 MODES = tuple(mode.value for mode in Mode)
 
-_PRESENT = Capabilities()
 
-
-def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = _PRESENT) -> Policy | BrokenPolicy:
+def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = PRESENT) -> Policy | BrokenPolicy:
     """Compile an AgentPolicy object; every fault is named at once, none raises. capabilities: of the gateway that
     is to enforce it, for the warnings."""
     faults: list[Fault] = []
@@ -72,7 +70,7 @@ def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = _PRESENT
 def policy_set(
     objects: Iterable[Mapping[str, Any]],
     risk_settings: RiskSettings | None = None,
-    capabilities: Capabilities = _PRESENT,
+    capabilities: Capabilities = PRESENT,
 ) -> PolicySet:
     """Compile all AgentPolicy objects of a cluster; ordered by name, so that nothing depends on their order."""
     compiled = sorted([compile_policy(obj, capabilities) for obj in objects], key=lambda policy: policy.name)
@@ -111,8 +109,8 @@ def _lacking(profile: str, streams: str, capabilities: Capabilities) -> list[Fau
         found.append(Fault("spec.masking.profile", what))
     if streams == "Required" and not capabilities.recording:
         what = (
-            "is Required, and this version cannot record yet: exec, attach and port-forward are denied. To "
-            'have them unrecorded, set it to "Off"'
+            "is Required, and this gateway is set to record nothing: exec, attach and port-forward are denied. To "
+            'have them unrecorded, set it to "Off"; to have them recorded, give the gateway a recordings.path'
         )
         found.append(Fault("spec.recording.streams", what))
     return found

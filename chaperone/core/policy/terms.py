@@ -131,6 +131,10 @@ class Capabilities:
     recording: bool = False
 
 
+PRESENT = Capabilities(recording=True)
+"""Of this version, where its settings do not switch it off."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
     """What the risk catalogue needs to know of this installation and this cluster."""
