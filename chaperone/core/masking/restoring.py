@@ -7,9 +7,10 @@ and none is carried to where it could be read.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from chaperone.core.body import Media
@@ -50,7 +51,7 @@ class Write:
     """One write as the agent sent it. body: decoded."""
 
     media: Media
-    body: Any
+    body: Any = field(repr=False)
     place: Place
 
 
@@ -62,8 +63,8 @@ class Restored:
 
     resolve: Callable[[str, Path], str] | None = None
     version: str = ""
-    echo: Written = frozenset()
-    guesses: Written = frozenset()
+    echo: Written = field(default=frozenset(), repr=False)
+    guesses: Written = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,25 +172,19 @@ def _is_masked_there(body: Any, path: Path, live: Live) -> bool:
 def _echo(document: Any, place: Place, masker: Masker | None) -> Written:
     if masker is None or not isinstance(document, dict):
         return frozenset()
-    found = {pair for pair in masker.submitted(document, place) if not placeholders(pair[1])}
-    return frozenset(
-        found
-        | {
-            (f"data{name.removeprefix('stringData')}", value)
-            for name, value in found
-            if _is_string_data(name)
-        }
-    )
-
-
-def _is_string_data(name: str) -> bool:
-    """What is written to stringData is read in data."""
-    return name.startswith(("stringData.", "stringData["))
+    return frozenset(pair for pair in masker.submitted(document, place) if not placeholders(pair[1]))
 
 
 def _guesses(echo: Written, live: Live) -> Written:
+    """Of a value in base64 the echo has both forms; one is counted."""
     masked = frozenset(place.path_class for place in live.places)
-    return frozenset(pair for pair in echo if pair[0] in masked)
+    found = {(where, value) for where, value in echo if where in masked}
+    return frozenset(found - {(where, _base64(value)) for where, value in found})
+
+
+def _base64(value: str | bytes) -> str:
+    raw = value if isinstance(value, bytes) else value.encode(errors="surrogatepass")
+    return base64.b64encode(raw).decode()
 
 
 # What a request says beside its body
@@ -212,7 +207,7 @@ def selects_secret(selector: str, place: Place, masker: Masker) -> bool:
     would tell whether a guess is right. place: of the list."""
     for term in _BETWEEN_TERMS.split(selector):
         field = _OPERATOR.split(term, maxsplit=1)[0].strip()
-        document: Any = CANARY.decode()
+        document: Any = CANARY
         for step in reversed(_STEPS.findall(field)):
             document = {step: document}
         if isinstance(document, dict) and masker.secret_places(document, place):

@@ -6,13 +6,15 @@ A placeholder has a meaning in one object alone, so this is all there is to reso
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from chaperone.core.masking.detection import Known
 from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
-from chaperone.core.masking.restoring_search import rewrite, strings
+from chaperone.core.masking.restoring_search import placeholders, rewrite, strings
 
 LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
 """What kubectl's client-side apply keeps for its next run. It only compares the names of fields with it, so masked text
@@ -29,20 +31,21 @@ class NotTextError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """masked: the document as the agent sees it. values: what each placeholder of this object stands for. texts: whole
-    strings that hold placeholders, and what stands there in truth, to the byte. places: what was masked by what it is
-    and where it stands. known: placeholders of other objects, by the path classes where a value of theirs turned up
-    in this one.
+    """masked: the document as the agent sees it. values: what each placeholder in it stands for. texts: whole strings
+    that hold placeholders, and what stands there in truth, to the byte. places: what was masked for what it is at its
+    place. own: their placeholders; others are of other objects, whose values turned up in this one. shown: the path
+    classes of the strings in which each placeholder is seen.
     """
 
-    document: Mapping[str, Any]
-    masked: dict[str, Any]
+    document: Mapping[str, Any] = field(repr=False)
+    masked: dict[str, Any] = field(repr=False)
     uid: str
     version: str
-    values: Mapping[str, bytes]
-    texts: Mapping[str, str]
-    places: tuple[SecretPlace, ...]
-    known: Mapping[str, frozenset[str]]
+    values: Mapping[str, bytes] = field(repr=False)
+    texts: Mapping[str, str] = field(repr=False)
+    places: tuple[SecretPlace, ...] = field(repr=False)
+    own: frozenset[str]
+    shown: Mapping[str, frozenset[str]]
 
     @property
     def classes(self) -> frozenset[str]:
@@ -67,22 +70,21 @@ class Live:
 
 
 def look(document: Mapping[str, Any], place: Place, masker: Masker) -> Live:
-    """document: as the API server has it. Raises Unmaskable."""
-    plain = Masker(masker.terms, masker.detector, masker.mint)
-    masked, places = _masked(document, place, plain)
-    seen, known = (masked, places) if masker.known is None else _masked(document, place, masker)
-    own = {found.placeholder: _raw(found.value) for found in places}
-    others = [found for found in known if found.placeholder not in own]
+    """document: as the API server has it. Raises UnmaskableError."""
+    masked, places = _masked(document, place, Masker(masker.terms, masker.detector, masker.mint))
+    seen = masked if masker.known is None else _masked(document, place, masker)[0]
+    values = {found.placeholder: _raw(found.value) for found in places}
     metadata = document.get("metadata") or {}
     return Live(
         document=document,
         masked=seen,
         uid=str(metadata.get("uid") or ""),
         version=str(metadata.get("resourceVersion") or ""),
-        values={found.placeholder: _raw(found.value) for found in others} | own,
+        values=_known_values(masked, masker.known) | values,
         texts=_changed(document, seen) | _changed(document, masked),
         places=places,
-        known=_by_placeholder(document, others),
+        own=frozenset(values),
+        shown=_shown(seen),
     )
 
 
@@ -100,12 +102,21 @@ def _changed(document: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str
     return {shown: text for (_, shown, _), (_, text, _) in pairs if shown != text}
 
 
-def _by_placeholder(document: Mapping[str, Any], places: list[SecretPlace]) -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-    for place in places:
-        where = frozenset({path_class(document, place.path)})
-        found[place.placeholder] = found.get(place.placeholder, frozenset()) | where
-    return found
+def _known_values(masked: Mapping[str, Any], known: Known | None) -> dict[str, bytes]:
+    """What the placeholders of other objects stand for, in the form in which it stands here."""
+    if known is None:
+        return {}
+    texts = [text for _, text, is_key in strings(masked) if not is_key]
+    return {span.placeholder: _raw(texts[index][span.start : span.end]) for index, span in known.scan(texts)}
+
+
+def _shown(seen: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path, text, is_key in strings(seen):
+        if not is_key:
+            for placeholder in placeholders(text):
+                found[placeholder].add(path_class(seen, path))
+    return {placeholder: frozenset(classes) for placeholder, classes in found.items()}
 
 
 def _raw(value: str | bytes) -> bytes:

@@ -127,6 +127,8 @@ def _stepped(operations: list[Any], masked: dict[str, Any]) -> Outcome:
                 document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
         except _INAPPLICABLE:
             return Outcome(None, (*faults, Fault(path, _UNCLEAR)), reads)
+    if not isinstance(document, dict):
+        faults.append(Fault("", _NO_OBJECT))
     return Outcome(document, tuple(faults), reads)
 
 
@@ -138,6 +140,7 @@ def _copied(operation: dict[str, Any], document: Any) -> int:
 
 
 _UNCLEAR = "the operation cannot be applied to the object as it is, so what it would do with its secrets is not known"
+_NO_OBJECT = "the patch leaves no object behind"
 _TOO_MUCH = "the operations copy more than the API server takes"
 _CARRIES = (
     "a masked value stands at {}, and may not be copied or moved; write its placeholder to the new place"

@@ -8,9 +8,10 @@ found by its form today may be shown tomorrow.
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from chaperone.core.masking.masker import Masker
@@ -19,9 +20,13 @@ from chaperone.core.masking.restoring_live import LAST_APPLIED, Live, NotTextErr
 from chaperone.core.masking.restoring_patches import Fault
 from chaperone.core.masking.restoring_search import PLAIN, fixed_part, placeholders, rewrite, strings
 
-CANARY = b"kdwqzmnvtrbxhgfp"
-"""Stands for a value whose form says nothing."""
-_VISIBLE = (CANARY, *(fixed_part(CANARY, phase) for phase in range(3)))
+CANARY = "kdwqzmnvtrbxhgfp"
+"""Stands for a value whose form says nothing. Each place gets one of its own: what is masked in one place of an object
+may be found again in another."""
+_LETTERS = "bcdfghjkmnpqrstvwxz"
+_VISIBLE = tuple(
+    each.decode() for each in (CANARY.encode(), *(fixed_part(CANARY.encode(), phase) for phase in range(3)))
+)
 _PACKED = ("H4sI", "SDRzS")
 """How gzip begins in base64, once and twice."""
 
@@ -42,17 +47,17 @@ class _Leaf:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """How an object would be read: its strings by path, and what was masked in each."""
+    """How an object would be read: its strings by path, and what was masked in each for what it is there."""
 
     texts: dict[Path, str]
-    places: dict[Path, SecretPlace]
+    places: dict[Path, list[SecretPlace]]
 
 
-def misplaced(document: Any, place: Place, live: Live, masker: Masker, sent: frozenset[str]) -> list[Fault]:
+def misplaced(
+    document: dict[str, Any], place: Place, live: Live, masker: Masker, sent: frozenset[str]
+) -> list[Fault]:
     """document: the object, or a part of it, as the agent would see it: secrets are placeholders. sent: the fields of
     the request that hold placeholders; the others are the object's own. Raises UnopenableError, UnmaskableError."""
-    if not isinstance(document, dict):
-        return []
     leaves = [
         _Leaf(path, text, tuple(found))
         for path, text, is_key in strings(document)
@@ -69,7 +74,8 @@ def misplaced(document: Any, place: Place, live: Live, masker: Masker, sent: fro
     moved = [leaf for leaf in leaves if not _stays(leaf, document, shown, live)]
     if not moved:
         return []
-    canaries = _shown(mapped(document, _canary), place, live, plain)
+    names = {leaf.path: _canary(index) for index, leaf in enumerate(leaves)}
+    canaries = _shown(mapped(document, partial(_with_canary, names)), place, live, plain)
     return list(_faults(moved, shown, canaries, sent))
 
 
@@ -112,42 +118,49 @@ def _shown(document: dict[str, Any], place: Place, live: Live, masker: Masker) -
     subject = copy.deepcopy(document)
     subject |= {key: live.document[key] for key in ("apiVersion", "kind") if key in live.document}
     subject["metadata"] = {**(subject["metadata"] if isinstance(metadata, dict) else {}), **kept}
-    places: list[SecretPlace] = []
-    masker.document(subject, place, collect=places.append)
+    found: defaultdict[Path, list[SecretPlace]] = defaultdict(list)
+    masker.document(subject, place, collect=lambda each: found[each.path].append(each))
     texts = {path: text for path, text, is_key in strings(subject) if not is_key}
-    return _Shown(texts, {found.path: found for found in places})
+    return _Shown(texts, found)
 
 
 def _stays(leaf: _Leaf, document: Any, shown: _Shown, live: Live) -> bool:
-    """Whether each placeholder stands where the live object has it: it comes back when the object is read."""
-    known = [each for each in leaf.found if each in live.known]
-    if known and not all(class_of(document, leaf.path) in live.known[each] for each in known):
+    """Whether each placeholder stands where the live object shows it, and comes back when the object is read."""
+    own = Counter(each for each in leaf.found if each in live.own)
+    if not own <= Counter(placeholders(shown.texts.get(leaf.path, ""))):
         return False
-    own = Counter(each for each in leaf.found if each not in live.known)
-    return own <= Counter(placeholders(shown.texts.get(leaf.path, "")))
+    here = {place.placeholder for place in shown.places.get(leaf.path, ())}
+    where = class_of(document, leaf.path)
+    return all(each in here or where in live.shown.get(each, ()) for each in leaf.found)
 
 
-def _canary(text: str, path: Path) -> str:
-    if path == LAST_APPLIED:
+def _canary(index: int) -> bytes:
+    word = ""
+    for _ in range(4):
+        index, letter = divmod(index, len(_LETTERS))
+        word += _LETTERS[letter]
+    return f"{CANARY}{word}".encode()
+
+
+def _with_canary(names: Mapping[Path, bytes], text: str, path: Path) -> str:
+    name = names.get(path)
+    if name is None:
         return text
-    raw = text.encode(errors="surrogatepass")
-    return rewrite(raw, lambda _: CANARY).decode(errors="surrogatepass")
+    return rewrite(text.encode(errors="surrogatepass"), lambda _: name).decode(errors="surrogatepass")
 
 
 def _faults(moved: list[_Leaf], shown: _Shown, canaries: _Shown, sent: frozenset[str]) -> Iterator[Fault]:
     for leaf in moved:
-        there = canaries.texts[leaf.path]
-        found = canaries.places.get(leaf.path)
-        if found is None or _is_visible(there) or _form(there) != _form(shown.texts[leaf.path]):
+        there, found = canaries.texts[leaf.path], canaries.places.get(leaf.path)
+        if not found or _is_visible(there) or _form(there) != _form(shown.texts[leaf.path]):
             yield Fault(words(leaf.path), SHOWN if words(leaf.path) in sent else SHOWS)
-        elif found.encoded and PLAIN.search(leaf.text.encode(errors="surrogatepass")):
+        elif found[0].encoded and PLAIN.search(leaf.text.encode(errors="surrogatepass")):
             yield Fault(words(leaf.path), NO_BASE64)
 
 
 def _is_visible(text: str) -> bool:
     """What is packed is not looked into: there a value can only stay where it is."""
-    raw = text.encode(errors="surrogatepass")
-    return text.startswith(_PACKED) or any(each in raw for each in _VISIBLE)
+    return text.startswith(_PACKED) or any(each in text for each in _VISIBLE)
 
 
 def _form(text: str) -> bytes:
