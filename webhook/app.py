@@ -149,7 +149,7 @@ class Endpoints:
         )
 
     def stamp_session(self, review: Obj) -> Answer:
-        return sessions.stamp(review, self._clock())
+        return sessions.stamp(review, self._clock(), console=self._settings.accounts.console)
 
     def guard(self, review: Obj) -> Answer:
         if self.is_stranger(review):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chaperone.core.identity import check_name
 from chaperone.core.timestamp import rfc3339, unix_seconds
 from chaperone.settings.webhook import AccountSettings
 from webhook.review import ALLOWED, Answer, denied
@@ -21,11 +22,11 @@ MAX_SKEW = 60.0
 """Seconds between the stamp and its validation."""
 
 
-def stamp(request: Obj, now: float) -> Answer:
-    """The mutating answer: who throws the switch, and when."""
+def stamp(request: Obj, now: float, *, console: str = "") -> Answer:
+    """The mutating answer: who throws the switch, and when. console: the account that says for whom it does."""
     if request["operation"] != "UPDATE" or request.get("subResource") or not _is_thrown(request):
         return ALLOWED
-    stamped = {"terminatedBy": _username(request), "terminatedAt": rfc3339(now)}
+    stamped = {"terminatedBy": _thrower(request, console), "terminatedAt": rfc3339(now)}
     patch = [{"op": "add", "path": f"/spec/{name}", "value": value} for name, value in stamped.items()]
     return Answer(allowed=True, patch=patch)
 
@@ -39,7 +40,7 @@ def check_session(request: Obj, *, accounts: AccountSettings, guarded: frozenset
         return _gateway(request)
     if username == accounts.controller:
         return _controller(request)
-    return _person(request, now)
+    return _person(request, now, accounts.console)
 
 
 def _gateway(request: Obj) -> Answer:
@@ -57,7 +58,7 @@ def _controller(request: Obj) -> Answer:
     return denied("the controller ends and deletes sessions; it does not change them")
 
 
-def _person(request: Obj, now: float) -> Answer:
+def _person(request: Obj, now: float, console: str) -> Answer:
     if request["operation"] == "CREATE" or request.get("subResource"):
         return denied("only the gateway makes sessions and keeps their status; people set spec.terminated")
     if request["operation"] == "DELETE":
@@ -70,7 +71,7 @@ def _person(request: Obj, now: float) -> Answer:
         return denied(
             f"{', '.join(foreign)} cannot be changed: of a session only spec.terminated is for people"
         )
-    return _throw(request, new, now) if changed else ALLOWED
+    return _throw(request, new, now, console) if changed else ALLOWED
 
 
 def _deletion(request: Obj) -> Answer:
@@ -83,17 +84,32 @@ def _deletion(request: Obj) -> Answer:
     return ALLOWED
 
 
-def _throw(request: Obj, spec: Obj, now: float) -> Answer:
+def _throw(request: Obj, spec: Obj, now: float, console: str) -> Answer:
     if spec.get("terminated") is not True:
         given = [f"spec.{name}" for name in SWITCH[1:] if spec.get(name)]
         return denied(f"{', '.join(given)} goes together with spec.terminated: true") if given else ALLOWED
-    if spec.get("terminatedBy", _username(request)) != _username(request):
+    thrower = _thrower(request, console)
+    if spec.get("terminatedBy", thrower) != thrower:
         return denied("spec.terminatedBy is stamped: leave it out")
+    if _username(request) == console and (
+        fault := check_name(thrower) if thrower != console else "is the console's own"
+    ):
+        return denied(
+            f"the console ends runs for people who have logged in: the name in spec.terminatedBy {fault}"
+        )
     return (
         ALLOWED
         if _is_about(spec.get("terminatedAt"), now)
         else denied("spec.terminatedAt is stamped: leave it out")
     )
+
+
+def _thrower(request: Obj, console: str) -> str:
+    """The writer; for the console, whom it names. It has asked RBAC about that person before."""
+    username = _username(request)
+    if not console or username != console:
+        return username
+    return str(_spec(request.get("object")).get("terminatedBy") or username)
 
 
 def _is_thrown(request: Obj) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from chaperone.core.timestamp import rfc3339
 from chaperone.settings.webhook import AccountSettings
-from tests.webhook.reviews import CODER, CONTROLLER, GATEWAY, review
+from tests.webhook.reviews import CODER, CONSOLE, CONTROLLER, GATEWAY, review
 from webhook.sessions import check_session, stamp
 
 NOW = 1_800_000_000.0
@@ -49,6 +49,12 @@ def request(user: str, operation: str, subresource: str, old: Any, new: Any) -> 
         ("alice", "UPDATE", "", RUNNING, RUNNING, True),
         ("alice", "UPDATE", "", RUNNING, FALSE, True),
         ("bob", "UPDATE", "", RUNNING, STAMPED, False),
+        (CONSOLE, "UPDATE", "", RUNNING, STAMPED, True),
+        (CONSOLE, "UPDATE", "", RUNNING, ENDED, False),
+        (CONSOLE, "UPDATE", "", RUNNING, {**STAMPED, "terminatedBy": CONSOLE}, False),
+        (CONSOLE, "UPDATE", "", RUNNING, {**STAMPED, "terminatedBy": "system:admin"}, False),
+        (CONSOLE, "UPDATE", "", STAMPED, {**STAMPED, "terminatedBy": "bob"}, False),
+        (CONSOLE, "UPDATE", "", RUNNING, {**RUNNING, "agent": "x"}, False),
         ("alice", "UPDATE", "", RUNNING, {**STAMPED, "terminatedAt": rfc3339(NOW - 3600)}, False),
         ("alice", "UPDATE", "", RUNNING, {**STAMPED, "terminatedAt": "soon"}, False),
         ("alice", "UPDATE", "", RUNNING, {**RUNNING, "terminatedReason": "perhaps"}, False),
@@ -100,3 +106,12 @@ def test_who_throws_it_is_stamped(operation: str, subresource: str, old: Any, ne
     written = {operation["path"]: operation["value"] for operation in answer.patch}
     expected = {"/spec/terminatedBy": "alice", "/spec/terminatedAt": rfc3339(NOW)}
     assert written == (expected if stamps else {})
+
+
+def test_the_console_says_for_whom_it_throws_the_switch() -> None:
+    asked = request(CONSOLE, "UPDATE", "", RUNNING, {**SAID, "terminatedBy": "alice"})
+    patch = stamp(asked, NOW, console=CONSOLE).patch
+    assert {entry["path"]: entry["value"] for entry in patch or ()}["/spec/terminatedBy"] == "alice"
+    forged = request("bob", "UPDATE", "", RUNNING, {**SAID, "terminatedBy": "alice"})
+    patch = stamp(forged, NOW, console=CONSOLE).patch
+    assert {entry["path"]: entry["value"] for entry in patch or ()}["/spec/terminatedBy"] == "bob"
