@@ -98,9 +98,9 @@ def strings(document: Any, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
 def rewrite(raw: bytes, swap: Swap, layers: int = MOST_LAYERS) -> bytes:
     """The text with each placeholder replaced by what `swap` says, whatever it is wrapped in; the same object where
     nothing was. Raises UnopenableError."""
-    if raw.startswith(_GZIP):
-        return _rewritten_gzip(raw, swap, layers)
-    changed = raw
+    changed = _rewritten_gzip(raw, swap, layers) if raw.startswith(_GZIP) else raw
+    if changed is not raw:
+        return changed
     if MARKER.encode() in raw:
         fit = _json_text if is_json(raw) else _as_it_is
         changed = PLAIN.sub(lambda match: _swapped(match[0], swap, fit), raw)

@@ -47,6 +47,8 @@ WRAP: dict[str, Callable[[bytes], bytes]] = {
     "base64 in lines": in_lines,
     "gzip in base64": lambda it: b64(packed(b"a: " + it)),
     "a release of Helm": lambda it: b64(b64(packed(b'{"manifest":"password: ' + it + b'\\n"}'))),
+    "behind what looks like gzip": lambda it: b64(b"\x1f\x8b\x08" + it),
+    "behind gzip": lambda it: b64(packed(b"nothing") + it),
     "a JSON document": lambda it: json.dumps({"a": it.decode()}).encode(),
     "beside bytes that are no text": lambda it: b"\xff\xfe" + it + b"\x00",
 }
