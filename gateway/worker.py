@@ -17,17 +17,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chaperone.core.identity import Caller
-from chaperone.core.policy import RiskSettings
+from chaperone.core.policy import PRESENT, Capabilities, RiskSettings
 from chaperone.core.token import Refused
 from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.tokens import mint_token
-from chaperone.settings.gateway import GatewaySettings
+from chaperone.settings.gateway import GatewaySettings, RecordingSettings
 from gateway import server
 from gateway.access import AccessDesk, GrantWatch
 from gateway.audit import AuditLog
@@ -44,6 +44,9 @@ from gateway.masking.choice import Choice
 from gateway.masking.engine import MaskingEngine
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
+from gateway.recording.folder import FolderSink, cut_record, repaired
+from gateway.recording.screens import ChooseScreens
+from gateway.recording.taps import Taps, TapSettings
 from gateway.services import Services
 from gateway.sessions import Sessions
 from gateway.snapshot import PolicySnapshot
@@ -98,6 +101,7 @@ class Worker:
         self.snapshot = PolicySnapshot(
             control,
             risk_settings=RiskSettings(guard_namespace=settings.guard_namespace),
+            capabilities=capabilities(settings),
             max_age=settings.max_policy_age,
             clock=time.monotonic,
             jitter=random.random,
@@ -146,6 +150,14 @@ class Worker:
         self.masking = MaskingEngine(
             place.masking_key, settings.masking.cache_dir or own_folder("chaperone-masking")
         )
+        self.recordings = make_sink(settings.recordings)
+        self.taps = Taps(
+            self.recordings,
+            wall=time.time,
+            clock=time.monotonic,
+            screens=ChooseScreens(self.masking),
+            settings=TapSettings(limit=settings.recordings.limit, patience=settings.recordings.wait),
+        )
         self.readiness = Readiness(
             self.checks(), clock=time.time, folder=place.folder, worker=place.number, workers=place.count
         )
@@ -162,6 +174,7 @@ class Worker:
             withdrawals=Withdrawals(self.approvals, wall=time.time),
             choose_filter=Choice(self.masking),
             masking=self.masking,
+            open_tap=self.taps,
         )
 
     def checks(self) -> Checks:
@@ -192,6 +205,7 @@ class Worker:
             self.claims.run,
             self.readiness.run,
             self._keep_gauges,
+            self._repair_recordings,
         )
 
     async def _keep_gauges(self) -> None:
@@ -201,6 +215,17 @@ class Worker:
                 await asyncio.sleep(GAUGES_EVERY)
         finally:
             self.metrics.flush()
+
+    async def _repair_recordings(self) -> None:
+        """What an earlier gateway left open is sealed, and recorded as cut off. One worker does it for all."""
+        if self.recordings is None or self.place.number:
+            return
+        for cut in await asyncio.to_thread(lambda folder: list(repaired(folder)), self.recordings.folder):
+            log.warning("a recording was cut off by the end of a gateway", extra={"auditID": cut.audit_id})
+            try:
+                self.audit.write(cut_record(cut, time.time()))
+            except Exception:
+                log.exception("the end of a stream could not be recorded", extra={"auditID": cut.audit_id})
 
     def end(self, stop: asyncio.Event) -> None:
         """Begin to drain: nobody is held through it."""
@@ -252,6 +277,7 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         worker.audit.start()
         stack.push_async_callback(worker.audit.close)
+        stack.callback(worker.taps.close)
         health = worker.settings.health
         if health.enabled:
             app = health_app(worker.readiness, worker.metrics, worker.refresh)
@@ -277,6 +303,15 @@ def make_credential(settings: GatewaySettings, control: Connection) -> MintedCre
         clock=time.monotonic,
         jitter=random.random,
     )
+
+
+def capabilities(settings: GatewaySettings) -> Capabilities:
+    """What this gateway does of what this version can do."""
+    return replace(PRESENT, recording=PRESENT.recording and bool(settings.recordings.path))
+
+
+def make_sink(settings: RecordingSettings) -> FolderSink | None:
+    return FolderSink(Path(settings.path)) if settings.path else None
 
 
 def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics) -> AuditLog:

@@ -239,6 +239,28 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSettings:
+    """Where exec, attach and port-forward are recorded. Whose streams are recorded is said in policies."""
+
+    path: Annotated[
+        str,
+        Setting(
+            'folder for recordings, by day; "": none, and what policy requires to be recorded is denied',
+        ),
+    ] = "recordings"
+    limit: Annotated[
+        int,
+        Setting(
+            "bytes of one recording; what must be recorded ends there, other streams go on; 0: no limit",
+            at_least=0,
+        ),
+    ] = 268_435_456
+    wait: Annotated[
+        float, Seconds("longest time for the store to take something; then it counts as failed", at_least=0.1)
+    ] = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MaskingSettings:
     """How secrets are masked in answers. What is masked, and for whom, is said in policies."""
 
@@ -303,6 +325,7 @@ class GatewaySettings:
     health: HealthSettings = field(default_factory=HealthSettings)
     holds: HoldSettings = field(default_factory=HoldSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    recordings: RecordingSettings = field(default_factory=RecordingSettings)
     masking: MaskingSettings = field(default_factory=MaskingSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
 

@@ -68,7 +68,8 @@ class MaskingEngine:
     def collect(self, run: RunKey) -> Collect:
         return self._memories.of(run).collect
 
-    def stream(self, terms: Terms, run: RunKey, sight: Sight) -> CountedStream:
+    def stream(self, terms: Terms, run: RunKey, sight: Sight, *, keep_length: bool = False) -> CountedStream:
+        """keep_length: a `*` for each byte, for what counts its bytes: terminals and tar."""
         memory, place = self._memories.of(run), sight.place
         finder = TextFinder(
             self._detector(terms),
@@ -78,7 +79,7 @@ class MaskingEngine:
             path_class=TEXT,
             note=memory.note,
         )
-        return CountedStream(TextStream(finder), sight)
+        return CountedStream(TextStream(finder, keep_length=keep_length), sight)
 
     def clears(self, masker: Masker, place: Place) -> Clears:
         return clears_nothing

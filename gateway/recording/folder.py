@@ -13,7 +13,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from chaperone.core.audit import Stage, record
+from chaperone.core.recording.reading import LONGEST_LINE, Reading, UnreadableError
 from chaperone.core.recording.sink import RecordingWriter
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ PART = ".part"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 BLOCK = 1024 * 1024
+CUT_OFF = "the gateway ended before the stream did: its recording is cut off"
 
 
 class FolderSink:
@@ -77,12 +81,13 @@ class FolderWriter:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A recording whose end is missing, sealed. length: bytes."""
+    """A recording whose end is missing, sealed. length: bytes. about: what its header says (scene.Scene.described)."""
 
     name: str
     audit_id: str
     length: int
     sha256: str
+    about: Mapping[str, Any]
 
 
 def repaired(folder: Path) -> Iterator[Cut]:
@@ -95,6 +100,23 @@ def repaired(folder: Path) -> Iterator[Cut]:
             continue
         if found is not None:
             yield found
+
+
+def cut_record(cut: Cut, now: float) -> dict[str, Any]:
+    """The audit record of the end of a stream whose gateway ended before it."""
+    about = cut.about
+    entry = record(Stage.PANIC, audit_id=cut.audit_id, received_at=now, now=now, reason=CUT_OFF)
+    entry["user"] = {"username": str(about.get("user", "")), "groups": list(about.get("groups", ()))}
+    entry["run"] = str(about.get("run", ""))
+    entry["objectRef"] = {
+        "resource": "pods",
+        "apiVersion": "v1",
+        "namespace": str(about.get("namespace", "")),
+        "name": str(about.get("pod", "")),
+        "subresource": str(about.get("kind", "")),
+    }
+    entry["recording"] = {"name": cut.name, "bytes": cut.length, "sha256": cut.sha256, "state": "cut"}
+    return entry
 
 
 def _repair(folder: Path, part: Path) -> Cut | None:
@@ -114,7 +136,8 @@ def _repair(folder: Path, part: Path) -> Cut | None:
         whole = part.with_name(part.name.removesuffix(PART))
         part.rename(whole)
         _sync_folder(part.parent)
-        return Cut(str(whole.relative_to(folder)), whole.stem, length, _digest(whole))
+        name = str(whole.relative_to(folder))
+        return Cut(name, whole.stem, length, _digest(whole), _about(whole))
     finally:
         os.close(file)
 
@@ -134,6 +157,14 @@ def _whole_lines(file: int) -> int:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _about(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        try:
+            return Reading(iter([file.readline(LONGEST_LINE)])).opening.about
+        except UnreadableError:
+            return {}
 
 
 def part_of(path: Path) -> Path:

@@ -70,6 +70,7 @@ def _gateway(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dic
         "control": {"kubeconfig": str(layout.kubeconfig("gateway"))},
         "dataPath": {"namespace": NAMESPACE, "name": IMPERSONATOR},
         "audit": {"store": f"sqlite:///{layout.audit_store}"},
+        "recordings": {"path": str(layout.recordings)},
         "health": {"address": "127.0.0.1", "port": ports["gateway-health"]},
     }
 

@@ -42,6 +42,10 @@ class Layout:
         return self.directory / "issuer"
 
     @property
+    def recordings(self) -> Path:
+        return self.directory / "recordings"
+
+    @property
     def urls(self) -> Path:
         return self.directory / "urls.env"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.recording.folder import PART, Cut, FolderSink, FolderWriter, repaired
+from gateway.recording.folder import PART, Cut, FolderSink, FolderWriter, cut_record, repaired
 
 NAME = "2026/11/23/a-1.cast"
 
@@ -71,9 +72,31 @@ def test_what_a_kill_cut_off_is_sealed_up_to_its_last_whole_line(
 ) -> None:
     abandoned.append(b"two\nthr")
     whole = b"head\none\ntwo\n"
-    assert list(repaired(sink.folder)) == [Cut(NAME, "a-1", len(whole), hashlib.sha256(whole).hexdigest())]
+    assert list(repaired(sink.folder)) == [
+        Cut(NAME, "a-1", len(whole), hashlib.sha256(whole).hexdigest(), {})
+    ]
     assert (sink.folder / NAME).read_bytes() == whole
     assert list(repaired(sink.folder)) == []
+
+
+def test_the_record_of_a_cut_says_whose_stream_it_was(sink: FolderSink, abandoned: FolderWriter) -> None:
+    about = {"kind": "exec", "namespace": "dev", "pod": "web", "user": "repo:acme/app", "run": "run-7"}
+    os.ftruncate(abandoned._file, 0)
+    abandoned.append(
+        json.dumps({"version": 2, "width": 80, "height": 24, "chaperone": about}).encode() + b"\n[1,"
+    )
+    (found,) = repaired(sink.folder)
+    written = cut_record(found, 1_800_000_000.0)
+    assert (written["stage"], written["auditID"], written["run"]) == ("Panic", "a-1", "run-7")
+    assert written["user"]["username"] == "repo:acme/app"
+    assert written["objectRef"]["name"] == "web"
+    assert written["recording"] == {
+        "name": NAME,
+        "bytes": found.length,
+        "sha256": hashlib.sha256((sink.folder / NAME).read_bytes()).hexdigest(),
+        "state": "cut",
+    }
+    assert "cut off" in written["reason"]
 
 
 def test_a_long_line_that_was_cut_off_is_found(sink: FolderSink, abandoned: FolderWriter) -> None:
