@@ -16,7 +16,7 @@ from gateway.http.answers import end_to_end
 from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError, upstream_request
-from gateway.http.framing import Head
+from gateway.http.framing import Head, Header
 from gateway.http.relay import Outcome, Relay
 from gateway.http.tunnel import Tunnel
 from gateway.http.upgrading import Handshake, Refusal
@@ -164,9 +164,7 @@ class Passage:
             return upstream_request(
                 plan.request,
                 plan.head,
-                forwarded=plan.head.forwarded
-                if self._filter is None
-                else self._filter.ask(plan.head.forwarded),
+                forwarded=self._forwarded(),
                 host=self._path.pool.settings.host_header,
                 identity=plan.identity,
                 token=self._used_token,
@@ -177,6 +175,12 @@ class Passage:
             raise refusal(
                 500, "the request cannot be forwarded safely", plan.request, reason=str(error)
             ) from error
+
+    def _forwarded(self) -> list[Header]:
+        """The client's headers, narrowed to answers that can be read. Not those of an upgrade: kubelets refuse any
+        narrowing with 406, and if it is refused for another reason, what cannot be read of that is withheld."""
+        headers = self._plan.head.forwarded
+        return headers if self._filter is None or self._plan.request.upgrade else self._filter.ask(headers)
 
     async def _open_tap(self) -> Tap | None:
         plan = self._plan

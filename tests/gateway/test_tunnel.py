@@ -14,9 +14,11 @@ import pytest
 from chaperone.core.request import Request
 from chaperone.core.streams.events import StreamError
 from chaperone.core.verdict import Verdict
+from gateway.http.framing import Header
 from gateway.http.limits import HttpLimits
 from gateway.services import Tap, TappedStream
 from gateway.standing import Standing
+from tests.gateway.filters import PassingFilter
 from tests.gateway.stage import AGENT, ALLOW_ALL, AUTH, TOKEN, Client, Stage, play, policy
 from tests.gateway.upstream import Seen, Upstream, reply
 
@@ -663,3 +665,21 @@ def test_a_tap_is_told_when_the_api_server_refuses() -> None:
         assert (recorder.dropped_times, recorder.reasons) == (1, [])
 
     play(scene, upstream=Upstream(reply(403, b"{}")), open_tap=recorder.open)
+
+
+class NarrowingFilter(PassingFilter):
+    """Asks for less than the client does, as masking does."""
+
+    def ask(self, headers: list[Header]) -> list[Header]:
+        return [(b"Accept", b"application/json")]
+
+
+def test_the_handshake_of_a_masked_stream_asks_for_what_the_client_asks_for() -> None:
+    """A kubelet answers 406 to an upgrade that accepts only JSON."""
+
+    async def scene(stage: Stage) -> None:
+        await opened(stage, upgrade(WEBSOCKET + "Accept: */*\r\n"))
+        (seen,) = stage.upstream.requests
+        assert seen.value("accept") == "*/*"
+
+    play(scene, upstream=Upstream(echo), choose_filter=lambda *_arguments: NarrowingFilter())
