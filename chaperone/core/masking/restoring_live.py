@@ -15,6 +15,7 @@ from chaperone.core.masking.detection import Known
 from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
 from chaperone.core.masking.restoring_search import placeholders, rewrite, strings
+from chaperone.core.masking.search import KNOWN_VALUE
 
 LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
 """What kubectl's client-side apply keeps for its next run. It only compares the names of fields with it, so masked text
@@ -32,9 +33,10 @@ class NotTextError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Live:
     """masked: the document as the agent sees it. values: what each placeholder in it stands for. texts: whole strings
-    that hold placeholders, and what stands there in truth, to the byte. places: what was masked for what it is at its
-    place. own: their placeholders; others are of other objects, whose values turned up in this one. shown: the path
-    classes of the strings in which each placeholder is seen.
+    that hold placeholders, and what stands there in truth, to the byte. places: what was masked in it. bound: its own
+    placeholders; others are of other objects, whose values turned up here. own: those of what was masked for what it
+    is at its place; all others repeat a value that is masked elsewhere. shown: the path classes of the strings in which
+    each placeholder is seen.
     """
 
     document: Mapping[str, Any] = field(repr=False)
@@ -44,6 +46,7 @@ class Live:
     values: Mapping[str, bytes] = field(repr=False)
     texts: Mapping[str, str] = field(repr=False)
     places: tuple[SecretPlace, ...] = field(repr=False)
+    bound: frozenset[str]
     own: frozenset[str]
     shown: Mapping[str, frozenset[str]]
 
@@ -83,7 +86,8 @@ def look(document: Mapping[str, Any], place: Place, masker: Masker) -> Live:
         values=_known_values(masked, masker.known) | values,
         texts=_changed(document, seen) | _changed(document, masked),
         places=places,
-        own=frozenset(values),
+        bound=frozenset(values),
+        own=frozenset(found.placeholder for found in places if found.rule != KNOWN_VALUE),
         shown=_shown(seen),
     )
 

@@ -19,6 +19,7 @@ from chaperone.core.masking.place import Path, Place, SecretPlace, item_step, ke
 from chaperone.core.masking.restoring_live import LAST_APPLIED, Live, NotTextError
 from chaperone.core.masking.restoring_patches import Fault
 from chaperone.core.masking.restoring_search import PLAIN, fixed_part, placeholders, rewrite, strings
+from chaperone.core.masking.search import KNOWN_VALUE
 
 CANARY = "kdwqzmnvtrbxhgfp"
 """Stands for a value whose form says nothing. Each place gets one of its own: what is masked in one place of an object
@@ -125,13 +126,14 @@ def _shown(document: dict[str, Any], place: Place, live: Live, masker: Masker) -
 
 
 def _stays(leaf: _Leaf, document: Any, shown: _Shown, live: Live) -> bool:
-    """Whether each placeholder stands where the live object shows it, and comes back when the object is read."""
-    own = Counter(each for each in leaf.found if each in live.own)
-    if not own <= Counter(placeholders(shown.texts.get(leaf.path, ""))):
+    """Whether each placeholder stands where the live object shows it, and comes back when the object is read: one that
+    was masked for its place, for the place again."""
+    bound = Counter(each for each in leaf.found if each in live.bound)
+    if not bound <= Counter(placeholders(shown.texts.get(leaf.path, ""))):
         return False
-    here = {place.placeholder for place in shown.places.get(leaf.path, ())}
+    here = {place.placeholder for place in shown.places.get(leaf.path, ()) if place.rule != KNOWN_VALUE}
     where = class_of(document, leaf.path)
-    return all(each in here or where in live.shown.get(each, ()) for each in leaf.found)
+    return all(each in here if each in live.own else where in live.shown.get(each, ()) for each in leaf.found)
 
 
 def _canary(index: int) -> bytes:

@@ -491,6 +491,18 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         422,
         "spec.pair.value",
     ),
+    "another name, where the value stands elsewhere too": (
+        Case(
+            widget(
+                db={"password": "Pl4nted-same-3a5b7c"}, pair={"name": "TOKEN", "value": "Pl4nted-same-3a5b7c"}
+            ),
+            WIDGET,
+        ),
+        MERGE,
+        {"spec": {"pair": {"name": "MOTTO"}}},
+        422,
+        "spec.pair.value",
+    ),
     "another flag by an operation": (
         Case(web(args=["--password", "flag-word-2"]), WEB),
         STEPS,
@@ -653,6 +665,19 @@ def test_a_value_of_another_object_is_resolved_where_it_turned_up_and_nowhere_el
     assert case.sent(MERGE, edited) == {"data": {"note": "now they use known-word"}}
     assert case.refused(MERGE, {"data": {"other": theirs}}).faults[0].path == "data.other"
     assert case.refused(MERGE, {"metadata": {"labels": {"a": theirs}}}).code == 422
+
+
+def test_a_value_that_is_repeated_in_its_object_stays_where_it_is_and_nowhere_else() -> None:
+    case = Case(
+        widget(db={"password": "Tw1ce-t0ld-9f3c7e"}, note="it is Tw1ce-t0ld-9f3c7e", other="x"), WIDGET
+    )
+    (repeated,) = placeholders(case.seen["spec"]["note"])
+    assert repeated not in case.seen["spec"]["db"].values()
+    assert case.sent(JSON, case.seen) == case.document
+    assert case.sent(MERGE, {"spec": {"note": f"and {repeated}"}}) == {
+        "spec": {"note": "and Tw1ce-t0ld-9f3c7e"}
+    }
+    assert case.refused(MERGE, {"spec": {"other": repeated}}).faults[0].path == "spec.other"
 
 
 # What is bound to the state of the object
