@@ -331,6 +331,8 @@ _ABOUT = frozenset(
         "iterations",
         "strength",
         "complexity",
+        "helper",
+        "helpers",
     }
     | {
         "exists",
@@ -364,12 +366,16 @@ _ABOUT = frozenset(
 _BEFORE_ID = frozenset({"token", "credential", "credentials", "password"})
 _REFERENCES = re.compile(
     r"existingsecrets?\Z|pullsecrets?\Z|secretstore|secretclass|secretprovider|secretmanager\Z|externalsecret"
-    r"|sealedsecret\Z|automountserviceaccounttoken|secretbackend|secretsbackend|publickeys?\Z|tokenreview|tokenrequests?\Z"
+    r"|from(?:env|secret|file|configmap|vault)s?\Z|sealedsecret\Z|automountserviceaccounttoken|secretbackend|secretsbackend|publickeys?\Z|tokenreview|tokenrequests?\Z"
 )
 _NEVERTHELESS = re.compile(r"passw(?:or)?d?hash\Z|webhookurl\Z")
 """Secrets, although what they end on says otherwise."""
 _COUNTS = frozenset({"max", "min", "num", "total", "count", "avg", "n"})
 _PLURAL = frozenset({"passwords", "tokens", "secrets", "passphrases", "apikeys", "keys", "pats", "cookies"})
+_FORMS = frozenset(
+    {"value", "text", "string", "base64", "b64", "pem", "plain", "plaintext", "raw", "encoded", "content"}
+)
+"""What a name may end on beside its meaning."""
 _OF_SECRETS = frozenset({"data", "env", "values", "vars", "variables", "map", "strings"})
 
 
@@ -420,6 +426,10 @@ def _is_one_of(name: str, more: frozenset[str]) -> bool:
 
 
 def _read(words: list[str]) -> Naming:
+    if len(words) > 1 and words[-1] in _OF_SECRETS and words[-2] != "from" and is_secret(_read(words[:-1])):
+        return Naming.SECRETS
+    while len(words) > 1 and words[-1] in _FORMS:
+        words = words[:-1]
     joined = "".join(words)
     if _NEVERTHELESS.search(joined):
         return Naming.PASSWORD
@@ -429,7 +439,7 @@ def _read(words: list[str]) -> Naming:
         return Naming.SECRETS if words[-1] == "passwords" else Naming.PASSWORD
     if not _names_secret(words, joined):
         return Naming.PLAIN
-    return Naming.SECRETS if _is_collection(words) else Naming.SECRET
+    return Naming.SECRETS if words[-1] in _PLURAL else Naming.SECRET
 
 
 def _speaks_about(words: list[str], joined: str) -> bool:
@@ -445,12 +455,48 @@ def _names_secret(words: list[str], joined: str) -> bool:
     return words[-1] in ("key", "keys") and len(words) > 1 and words[-2] in _KEY_OF
 
 
-def _is_collection(words: list[str]) -> bool:
-    return words[-1] in _PLURAL or (len(words) > 1 and words[-1] in _OF_SECRETS)
-
-
 def _is_public_key(words: list[str]) -> bool:
     return "public" in words or "pub" in words
+
+
+_REAL = frozenset(
+    {
+        "client",
+        "app",
+        "application",
+        "jwt",
+        "auth",
+        "shared",
+        "api",
+        "consumer",
+        "webhook",
+        "signing",
+        "session",
+        "cookie",
+    }
+    | {
+        "hmac",
+        "oauth",
+        "oauth2",
+        "access",
+        "token",
+        "bot",
+        "state",
+        "user",
+        "admin",
+        "master",
+        "encryption",
+        "device",
+    }
+)
+
+
+def may_name_object(name: str) -> bool:
+    """Whether a field of a typed object that is called a secret may hold the name of a Secret: `secret`,
+    `configSecret`, `tlsSecret`; not `clientSecret`.
+    """
+    words = [word.lower() for word in _WORD.findall(name[-LONGEST:])]
+    return words[-1:] in (["secret"], ["secrets"]) and (len(words) == 1 or words[-2] not in _REAL)
 
 
 def secret_stems(more: Iterable[str] = ()) -> str:

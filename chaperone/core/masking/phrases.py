@@ -90,6 +90,10 @@ _URL = re.compile(r"://[^\s/?#:@\"'<>]*+:(?P<password>[^\s/?#\"'<>]*)@")
 _ODD_URL = re.compile(
     r"://[^\s/?#:@\"'<>]++:(?!\d{1,5}[/?#])(?P<password>[^\s\"'<>@/?#]*+[/?#][^\s\"'<>@]*+)@"
 )
+_LOGIN = re.compile(
+    r"(?<![\w/.\-@:+%])[\w.+%\-]++:(?P<password>[^\s/@:\"'<>]++)@(?!sha\d+:)[\w\-]++(?:\.[\w\-]++)++(?=[:/\s\"']|\Z)"
+)
+"""Without a scheme: only where what follows is a host with a dot in it."""
 _DSN = re.compile(r"(?<![\w/.\-])[\w.\-]++:(?P<password>[^\s@/\"']++(?:@[^\s@/\"'(]++)*?)@(?:tcp|udp|unix)\(")
 _THIN = re.compile(r"jdbc:oracle:\w+:[^\s/@\"']++/(?P<password>[^\s@\"']++)@")
 
@@ -136,16 +140,14 @@ class Phrases:
     def __init__(self, judge: Judgement, more: tuple[str, ...]) -> None:
         stems = secret_stems(more)
         self._judge = judge
-        self.may_be_inside = re2.compile(
-            f"(?i){stems}|://[^\\s/]*:[^\\s]*@|@(?:tcp|udp|unix)\\(", _options()
-        ).search
+        self.may_be_inside = re2.compile(f"(?i){stems}|:[^\\s]*@", _options()).search
         """Whether a text can hold any of it, or a document that does: fast, and often True for nothing."""
         self._gate = re2.compile(
             rf"(?i)(?:{stems})[\w.\-/\[\]]*[\"'`\\\]]*[ \t]*[:=]"
             rf"|-[\w.\-]*(?:{stems})[\w.\-]*[ \t]"
             rf"|<[\w:.\-]*(?:{stems})"
             rf"|\b(?:name|key)[\"'\\]*[\s>]*[:=>]\s*[\"'\\]*[\w.\-]*(?:{stems})"
-            r"|://[^\s/]*:[^\s]*@|@(?:tcp|udp|unix)\(|jdbc:oracle|(?:bearer|basic|token|apikey|negotiate)[ \t]"
+            r"|:[^\s]*@[\w\-]*[.:/(]|://[^\s/]*:[^\s]*@|jdbc:oracle|(?:bearer|basic|token|apikey|negotiate)[ \t]"
             r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d[ \t]|requirepass|masterauth|bindpw|rootpw|auth_pass|secret ",
             _options(),
         )
@@ -331,7 +333,7 @@ def _is_prose(text: str, match: re.Match[str], start: int, end: int) -> bool:
 def _urls(text: str) -> Iterator[Hit]:
     if "@" not in text:
         return
-    for pattern in (_URL, _ODD_URL, _DSN, _THIN):
+    for pattern in (_URL, _ODD_URL, _LOGIN, _DSN, _THIN):
         for match in pattern.finditer(text):
             start, end = match.span("password")
             yield from _unless_harmless(text, start, end, Naming.PASSWORD, rule=URL, key="")

@@ -9,17 +9,19 @@ from typing import TypeVar
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
-from chaperone.core.masking.detection import Detector, Known
+from chaperone.core.masking.detection import Detector, Known, Span
 from chaperone.core.masking.phrases import Hit
 from chaperone.core.masking.placeholder import MARKER, find
 from chaperone.core.masking.report import SECRET_IN_KEY, SECRET_IN_NAME
-from chaperone.core.masking.values import is_worth_knowing
+from chaperone.core.masking.values import is_harmless, is_worth_knowing
 from chaperone.core.masking.work import COMMAND, COMMENTS, FORMS, Inner, Leaf, Work
 
 KNOWN_VALUE = "known-value"
 UNREADABLE = "nested-document"
 _LEAST_REST = 16
 """Characters beside a placeholder that are still masked when they belong to a secret."""
+_LONGEST_ORDINARY = 128
+"""Characters of a find that may be harmless after all: a reference, a path."""
 _FEW = 8
 """Values that are looked for one by one; more are looked for together."""
 
@@ -56,7 +58,8 @@ def _batch(
     noted = set()
     for index, span in _scanned(detector.scan, [*texts, *names] if names else texts):
         if index < len(texts):
-            hits.setdefault(index, []).append(Hit(*span))
+            if not _is_ordinary(texts[index], span):
+                hits.setdefault(index, []).append(Hit(*span))
         else:
             noted.add(index - len(texts))
     for index in sorted(noted):
@@ -69,6 +72,11 @@ def _batch(
         _hide(work, leaves, hits)
     if known is not None or work.values:
         _hide_known(work, leaves, known)
+
+
+def _is_ordinary(text: str, span: Span) -> bool:
+    """Whether what was found by its form is harmless after all: a reference, a path."""
+    return span.end - span.start <= _LONGEST_ORDINARY and is_harmless(text[span.start : span.end])
 
 
 def _phrases(work: Work, text: str, reading: int) -> list[Hit]:

@@ -50,7 +50,7 @@ def mask_annotation(work: Work, node: dict[str, Any], key: str, frame: Frame) ->
         or domain == "checksum"
     ):
         return False
-    return not is_plain(node[key]) and work.hide(node, key, frame, "strict-annotation")
+    return "ublic" not in key and not is_plain(node[key]) and work.hide(node, key, frame, "strict-annotation")
 
 
 def mask_neighbours(work: Work, node: dict[str, Any], frame: Frame) -> None:

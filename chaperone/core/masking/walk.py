@@ -13,14 +13,14 @@ from typing import Any
 from chaperone.core.masking import strict
 from chaperone.core.masking.arguments import mask_arguments
 from chaperone.core.masking.json_text import read_json
-from chaperone.core.masking.keys import LONGEST, Naming, is_secret
+from chaperone.core.masking.keys import LONGEST, Naming, is_secret, may_name_object
 from chaperone.core.masking.layers import as_text, strictly_decoded
 from chaperone.core.masking.managed_fields import note_managed_fields
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.packed import Opener, holds_secret
 from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.secret_data import close_map, is_release_map, mask_release, mask_secret, open_map
-from chaperone.core.masking.values import is_harmless, is_key_name
+from chaperone.core.masking.values import is_harmless, is_key_name, is_object_name, names_a_secret
 from chaperone.core.masking.work import COMMAND, FORMS, LINES, Inner, Work
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
@@ -83,6 +83,7 @@ class Walk:
         self.opener = opener
         """Masks what is packed (base64) for itself: a function from a text to whether something was masked in it."""
         self.depth = 0
+        self.is_typed = True
         self.opened: set[str] = set()
         """Packed texts that are walked inside."""
         self._judge = work.judge
@@ -214,12 +215,17 @@ class Walk:
             return read_yaml(text) if looks_like_yaml(text) else None
         return None
 
-    def _inside(self, nested: Nested, container: Any, key: str | int, frame: Frame) -> None:
+    def _inside(
+        self, nested: Nested, container: Any, key: str | int, frame: Frame, *, typed: bool = False
+    ) -> None:
+        """typed: what is inside is an object of the API, too."""
         is_free = nested.read is read_yaml
         self.work.inner.append(Inner(self.depth, nested, container, key, frame, is_free))
+        was_typed, self.is_typed = self.is_typed, self.is_typed and typed
         self.depth += 1
         self.list_(nested.roots, ((frame, key), nested))
         self.depth -= 1
+        self.is_typed = was_typed
 
     def _named(self, node: dict[str, Any], key: str, frame: Frame, naming: Naming) -> None:
         if naming is Naming.PUBLIC:
@@ -234,16 +240,23 @@ class Walk:
         if (
             is_harmless(value, password=naming is Naming.PASSWORD)
             or _names_a_key(node, key, value)
+            or (naming is not Naming.PASSWORD and self._names_an_object(key, value))
             or not self.work.hide(node, key, frame, KEY_NAME, as_bytes=key in _BYTES_KEYS)
         ):
             self._leaves.append((node, key, frame, LINES))
+
+    def _names_an_object(self, key: str, value: str) -> bool:
+        """Only in objects of the API: in texts and free forms, a secret that is a word is one all the same."""
+        return names_a_secret(value) or (self.is_typed and may_name_object(key) and is_object_name(value))
 
     # What a name above says of everything below
 
     def _secrets(self, node: dict[str, Any], frame: Frame) -> None:
         """Below a name such as `passwords`: every string that does not only speak about secrets."""
         for key, value in node.items():
-            if value.__class__ is str and value and key not in _ABOUT_SECRETS and not is_harmless(value):
+            if value.__class__ is not str or not value or key in _ABOUT_SECRETS:
+                continue
+            if not is_harmless(value) and not _names_a_key(node, key, value):
                 self.work.hide(node, key, frame, KEY_NAME)
         self.object_(node, frame)
 
@@ -270,7 +283,7 @@ class Walk:
             value = node.get(key)
             if value.__class__ is not str or not value:
                 continue
-            if is_secret(naming) and not is_harmless(value, password=naming is Naming.PASSWORD):
+            if is_secret(naming) and not _is_excused(naming, value):
                 self.work.hide(node, key, frame, PAIR)
             elif self.is_strict and key == "value":
                 strict.mask_value(self.work, node, frame)
@@ -283,6 +296,12 @@ class Walk:
             self.secret(node, frame)
         elif kind == "ConfigMap":
             self.config_map(node, frame)
+        elif (
+            kind == "Status"
+            and isinstance(node.get("details"), dict)
+            and isinstance(node["details"].get("name"), str)
+        ):
+            self.text(node["details"], "name", (frame, "details"))
 
     def config_map(self, node: dict[str, Any], frame: Frame) -> None:
         """What a ConfigMap has beyond other objects."""
@@ -341,7 +360,7 @@ class Walk:
         if nested is None or not isinstance(nested.roots[0], dict):
             self.work.hide(node, key, frame, "last-applied")
         else:
-            self._inside(nested, node, key, frame)
+            self._inside(nested, node, key, frame, typed=True)
 
 
 def _nothing(_node: dict[str, Any], _frame: Frame) -> None:
@@ -352,6 +371,12 @@ def _are_names(key: str, items: list[Any]) -> bool:
     return key.lower().endswith("secrets") and all(
         isinstance(item, str) and is_key_name(item) for item in items
     )
+
+
+def _is_excused(naming: Naming, value: str) -> bool:
+    if is_harmless(value, password=naming is Naming.PASSWORD):
+        return True
+    return naming is not Naming.PASSWORD and names_a_secret(value)
 
 
 def _names_a_key(node: dict[str, Any], key: str, value: str) -> bool:
