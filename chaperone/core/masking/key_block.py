@@ -18,7 +18,7 @@ _PREFIX = re.compile(
 """What a log puts before a line: the pod, the time; what quotes a line."""
 _BODY = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:\\[nr])*[\"',+;\\\s]*")
 _HEADER = re.compile(
-    rb"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|Subject|x-[\w-]+): .*|\s*", re.IGNORECASE
+    rb"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|Subject|x-[\w-]+): .*", re.IGNORECASE
 )
 _LONG_BODY = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}\s*")
 _ORPHAN = re.compile(rb"[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{76}")
@@ -35,6 +35,8 @@ class KeyBlock:
 
     def secret(self, line: bytes) -> tuple[int, int] | None:
         """The part [start, end) of the next line that belongs to a key; None: nothing does."""
+        if not line.strip():
+            return None
         at_start, self.at_start = self.at_start, False
         start = _prefix_end(line)
         if self.is_inside:

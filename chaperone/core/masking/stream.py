@@ -8,7 +8,7 @@ cannot be the beginning of a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from chaperone.core.masking.key_block import KeyBlock, begins_key
@@ -22,11 +22,14 @@ HOLD = 4_096
 """Bytes at the end of a window that stay behind: no credential without line breaks is longer."""
 CONTEXT = 4_096
 """Bytes of the same line that were shown already and are still looked at."""
+STRETCH = 8_192
+"""Bytes of lines that are cleared together; where something is found, so many are looked at line by line."""
 KEY_RULE = "private-key"
 
 _LINES = re.compile(rb"[^\n\0]*[\n\0]+")
+_ENDS = re.compile("[\n\0]+")
 _SEPARATOR = re.compile(rb"[\s\"'`,|<>(){}\0]")
-_LAST_TOKEN = re.compile(rb"[^\s\"'`,|<>(){}\0]*\Z")
+_LAST_TOKEN = re.compile(rb"[^\s\"'`,|<>(){}=\0]*\Z")
 _HARMLESS = re.compile(rb".{0,3}|[a-z._/~-]+|[A-Z]?[a-z]+|[A-Z_]+|[0-9.:,%/-]+|.*[$#>%:?!~\]]", re.DOTALL)
 """Beginnings of a token that are shown while the rest is awaited: words, numbers, prompts."""
 _PART_OF_CHARACTER = re.compile(rb"(?:[\xc0-\xff]|[\xe0-\xff][\x80-\xbf]|[\xf0-\xff][\x80-\xbf]{2})\Z")
@@ -72,7 +75,7 @@ class TextStream:
         """The next piece; what may be shown of all that came so far."""
         buffer = self._held + piece if self._held else piece
         end = max(buffer.rfind(b"\n"), buffer.rfind(b"\0")) + 1
-        out = self._block(buffer[:end]) if end else b""
+        out = self._lines(buffer[:end]) if end else b""
         shown, self._held = self._first_parts(buffer[end:])
         return out + shown
 
@@ -91,29 +94,37 @@ class TextStream:
         line, self._held = self._held, b""
         return self._last_part(line) if line else b""
 
-    def _block(self, block: bytes) -> bytes:
-        """Whole lines with their ends; of the first one a part may have been shown."""
-        if self._is_clean(block):
-            return block
-        lines: list[bytes] = _LINES.findall(block)
-        out = [self._last_part(lines.pop(0))] if self._context else []
-        found = self._finds(lines)
-        out += [self._line(line, found.get(index, [])) for index, line in enumerate(lines)]
-        return b"".join(out)
+    def _lines(self, block: bytes) -> bytes:
+        """Whole lines with their ends, some at a time; of the first one a part may have been shown."""
+        if self._context:
+            end = _line_end(block, 0)
+            return self._last_part(block[:end]) + self._lines(block[end:])
+        if len(block) <= STRETCH:
+            return self._stretch(block)
+        return b"".join([self._stretch(stretch) for stretch in _stretches(block)])
 
-    def _is_clean(self, block: bytes) -> bool:
-        """Nothing to do in these lines, nor because of those before."""
-        if self._context or self._key.is_inside or self._key.at_start or _has_long_line(block):
-            return False
+    def _stretch(self, block: bytes) -> bytes:
+        if self._key.is_inside or self._key.at_start or _has_long_line(block):
+            return b"".join([self._line(line, finds) for line, finds in self._found(block)])
         plain = without_sequences(block).replace(b"\0", b"\n")
-        return not begins_key(plain) and not self._finder.hits(plain)
+        may_begin_key = begins_key(plain)
+        if not may_begin_key and not self._finder.hits(plain):
+            return block
+        return b"".join(
+            [
+                self._line(line, finds) if finds or may_begin_key else line
+                for line, finds in self._found(block)
+            ]
+        )
 
-    def _finds(self, lines: list[bytes]) -> dict[int, list[Find]]:
-        """What is found in lines that are looked at whole, by their index."""
+    def _found(self, block: bytes) -> list[tuple[bytes, list[Find]]]:
+        """Each line with what is found in it; nothing in one that is longer than a window."""
+        lines = _lines(block)
+        texts = [text if len(text) <= WINDOW else "" for text in _texts(block)]
         found: dict[int, list[Find]] = {}
-        for index, find in self._finder.finds([_whole_text(line) for line in lines]):
+        for index, find in self._finder.finds(texts):
             found.setdefault(index, []).append(find)
-        return found
+        return [(line, found.get(index, [])) for index, line in enumerate(lines)]
 
     def _line(self, line: bytes, finds: list[Find]) -> bytes:
         end = _text_end(line)
@@ -214,10 +225,33 @@ def _text_end(line: bytes) -> int:
     return len(line.rstrip(b"\r\n\0"))
 
 
-def _whole_text(line: bytes) -> str:
-    """The text of a line; nothing of one that is longer than a window."""
-    end = _text_end(line)
-    return text_of(line[:end]) if end <= WINDOW else ""
+def _lines(block: bytes) -> list[bytes]:
+    """Whole lines with their ends."""
+    if b"\0" in block:
+        return _LINES.findall(block)
+    return [line + b"\n" for line in block.split(b"\n")[:-1]]
+
+
+def _texts(block: bytes) -> list[str]:
+    """The texts of all lines of a block, as many as it has lines."""
+    text = text_of(block)
+    texts = (_ENDS.split(text) if b"\0" in block else text.split("\n"))[:-1]
+    return [text.rstrip("\r") for text in texts] if b"\r" in block else texts
+
+
+def _line_end(block: bytes, start: int) -> int:
+    """Where the line ends that holds the byte at start, its end included."""
+    ends = [end for end in (block.find(b"\n", start), block.find(b"\0", start)) if end >= 0]
+    return min(ends) + 1 if ends else len(block)
+
+
+def _stretches(block: bytes) -> Iterator[bytes]:
+    """Whole lines, about STRETCH bytes at a time."""
+    start = 0
+    while start < len(block):
+        end = _line_end(block, min(start + STRETCH, len(block) - 1))
+        yield block[start:end]
+        start = end
 
 
 def _has_long_line(block: bytes) -> bool:

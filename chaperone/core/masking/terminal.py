@@ -10,9 +10,10 @@ MOST_UNFINISHED = 256
 """Bytes of a sequence without an end; more is no sequence."""
 
 _SEQUENCE = re.compile(
-    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|[PX^_][^\x1b\r\n]*\x1b\\|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x00\x07\x1b\r\n]*(?:\x07|\x1b\\)|[PX^_][^\x00\x1b\r\n]*\x1b\\"
+    rb"|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
 )
-_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\r\n]*\x1b?|[ -/]*)\Z")
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00\x07\x1b\r\n]*\x1b?|[ -/]*)\Z")
 
 
 class Plain:
