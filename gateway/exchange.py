@@ -34,7 +34,13 @@ from gateway.passage import CLIENT_GONE, Passage, Plan
 from gateway.recorded import Recorded
 from gateway.refusal import RefusalError, refusal
 from gateway.restoring import Restoration
-from gateway.run_gate import begin, count_mutation, require_running, unless_terminated
+from gateway.run_gate import (
+    begin,
+    count_mutation,
+    require_mutation_left,
+    require_running,
+    unless_terminated,
+)
 from gateway.services import Answer, Fetched, Spend
 from gateway.standing import LONGEST_REMEMBERED, Standing, identity_on_the_wire
 from gateway.tasks import must_wait
@@ -301,8 +307,9 @@ class Exchange(Recorded):
         if policy is None:
             raise refusal(500, "the policy that holds this request is not known", request)
         await must_wait()
-        standing.session.was_held()
         require_running(request, standing, self._path.clock())
+        require_mutation_left(request, standing, self._path.clock())
+        standing.session.was_held()
         decide = self._path.services.holds.decide(
             request,
             standing.caller,

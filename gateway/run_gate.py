@@ -39,20 +39,27 @@ def require_running(request: Request, standing: Standing, now: float) -> None:
     run = standing.session
     if run.may_go_on(standing.limits, now):
         return
-    refused = run.refusal(standing.limits, standing.governed.policies, now)
-    if refused is not None:
-        run.was_denied()
-        raise _answer(refused, request, 403)
+    _raise_if(run.refusal(standing.limits, standing.governed.policies, now), request, standing)
 
 
 def count_mutation(request: Request, standing: Standing, now: float) -> None:
     """To be called once for what is about to be forwarded. Raises RefusalError when it may not be."""
-    if not run_limits.is_mutation(request):
-        return
-    run = standing.session
-    refused = run.mutate(standing.limits, standing.governed.policies, now)
+    if run_limits.is_mutation(request):
+        _raise_if(
+            standing.session.mutate(standing.limits, standing.governed.policies, now), request, standing
+        )
+
+
+def require_mutation_left(request: Request, standing: Standing, now: float) -> None:
+    """The same without counting: nobody is asked about what could not be forwarded anyway."""
+    if run_limits.is_mutation(request):
+        refused = standing.session.mutation_refusal(standing.limits, standing.governed.policies, now)
+        _raise_if(refused, request, standing)
+
+
+def _raise_if(refused: RunRefused | None, request: Request, standing: Standing) -> None:
     if refused is not None:
-        run.was_denied()
+        standing.session.was_denied()
         raise _answer(refused, request, 403 if refused.field else 503)
 
 

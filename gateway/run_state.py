@@ -174,16 +174,21 @@ class RunState:
 
     def mutate(self, limits: Limits, policies: Iterable[Policy], now: float) -> RunRefused | None:
         """Count one change that is about to be forwarded, unless it may not be."""
+        refused = self.mutation_refusal(limits, policies, now)
+        if refused is not None:
+            return refused
+        self.mutations += 1
+        self.urgent = self.urgent or limits.mutations_per_run is not None
+        self.mark()
+        return None
+
+    def mutation_refusal(self, limits: Limits, policies: Iterable[Policy], now: float) -> RunRefused | None:
+        """Why it may change nothing, or nothing more."""
         if now - self.unwritten_since > WITHOUT_SESSION:
             return run_limits.unwritten(self.key)
         most = limits.mutations_per_run
-        if most is not None:
-            made = self.all_mutations
-            if made >= most:
-                return run_limits.too_many_mutations(self.key, policies, most, made)
-            self.urgent = True
-        self.mutations += 1
-        self.mark()
+        if most is not None and (made := self.all_mutations) >= most:
+            return run_limits.too_many_mutations(self.key, policies, most, made)
         return None
 
     # What is written of it

@@ -173,6 +173,7 @@ class Sessions:
             request.close(reason)
         if run.requests:
             self._metrics.terminated()
+        run.urgent = True
         run.mark()
         log.warning(
             "a run was terminated",

@@ -286,7 +286,7 @@ def test_a_held_change_counts_once_when_it_is_forwarded() -> None:
         assert (await stage.exchange(request(POD, method="DELETE"))).code == 200
         assert runs.run.counts == Counts(requests=2, held=2, mutations=1)
         assert (await stage.exchange(request(POD, method="DELETE"))).code == 403
-        assert stage.holds.finished[-1] == ("delete-pod-a", 403)
+        assert len(stage.holds.asked) == 2, "nobody is asked about what could not be forwarded"
 
     perform(scene, spec={**HOLD_DELETES, "spec": {**HOLD_DELETES["spec"], "limits": {"mutationsPerRun": 1}}})
 
