@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _measure(stack: up.Stack) -> int:
-    token = _govern(stack)
+    token = govern(stack)
     waiting.settle(stack)
     gateway, peer = small_get.measure(stack, token)
     ratio = gateway.microseconds / peer.microseconds
@@ -54,7 +54,7 @@ def _measure(stack: up.Stack) -> int:
     return 1 if missed else 0
 
 
-def _govern(stack: up.Stack) -> str:
+def govern(stack: up.Stack) -> str:
     """A policy with 50 rules of which the last one decides, and a token of an agent that it governs."""
     rules: list[dict[str, Any]] = [
         {

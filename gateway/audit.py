@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 
-LINGER = 0.02
-"""Seconds that records of reads are gathered for, unless a mutation hurries the writer."""
+LINGER = 0.1
+"""Seconds that records of reads are gathered for, unless a mutation hurries the writer: what a batch costs is shared."""
 BATCH = 512
 """Records written at a time."""
 RETRY = 1.0

@@ -48,7 +48,7 @@ class SignedChain:
     def seal(self, record: Mapping[str, Any]) -> Sealed:
         """The record as the chain's next one. Raises TypeError or ValueError when it cannot be encoded, and then the
         chain is as it was."""
-        sealed = seal(self.link, encode(record))
+        sealed = seal(self.link, encode(record), record)
         self.link = sealed.link
         return sealed
 

@@ -111,12 +111,16 @@ def encode(entry: Mapping[str, Any]) -> bytes:
 
 
 class Encoded(Mapping[str, Any]):
-    """A record that is a line already; it is only read again when somebody looks into it."""
+    """A record that is a line already; it is only read again when somebody looks into it. like: the record of which it
+    differs in nothing but its id and its times; now: Unix seconds of its stage."""
 
-    __slots__ = ("line",)
+    __slots__ = ("audit_id", "like", "line", "now")
 
-    def __init__(self, line: bytes) -> None:
+    def __init__(self, line: bytes, like: Mapping[str, Any], audit_id: str, now: float) -> None:
         self.line = line
+        self.like = like
+        self.audit_id = audit_id
+        self.now = now
 
     def __getitem__(self, key: str) -> Any:
         return self._read()[key]
@@ -138,9 +142,10 @@ class Repeated:
     without durations.
     """
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_entry", "_pieces")
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
+        self._entry = entry
         rest = dict(entry)
         if not rest.pop("milliseconds", None):
             raise ValueError("a record that is to be repeated has durations")
@@ -159,9 +164,8 @@ class Repeated:
         first, second, third, fourth = self._pieces
         received, done = rfc3339_micro(received_at), rfc3339_micro(now)
         decide, upstream = (forwarded_at - received_at) * 1000, (now - forwarded_at) * 1000
-        return Encoded(
-            f'{first}{audit_id}{second}{received}{third}{done}{fourth}{decide:.3f},"upstream":{upstream:.3f}}}}}'.encode()
-        )
+        line = f'{first}{audit_id}{second}{received}{third}{done}{fourth}{decide:.3f},"upstream":{upstream:.3f}}}}}'
+        return Encoded(line.encode(), self._entry, audit_id, now)
 
 
 def _add_caller(entry: dict[str, Any], caller: Caller) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -36,8 +37,7 @@ _SIGNATURE_LENGTH = len(',"signature":""}') + 88
 _CHECKPOINT = b'{"kind":"AuditCheckpoint",'
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """How far a chain has come. sequence: of its last record, 0 when it has none; hash: 32 bytes."""
 
     writer: str
@@ -45,13 +45,14 @@ class Link:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A record in its chain. link: the chain's end with this record; previous: the hash before; line: the exact bytes."""
+class Sealed(NamedTuple):
+    """A record in its chain. link: the chain's end with this record; previous: the hash before; line: the exact bytes;
+    record: as it was before it became a line, where that is still known."""
 
     link: Link
     previous: bytes
     line: bytes
+    record: Mapping[str, Any] | None = None
 
     @property
     def is_intact(self) -> bool:
@@ -66,18 +67,16 @@ def origin(writer: str) -> Link:
     return Link(writer, 0, sha256(_ORIGIN + writer.encode()).digest())
 
 
-def seal(after: Link, line: bytes) -> Sealed:
+def seal(after: Link, line: bytes, record: Mapping[str, Any] | None = None) -> Sealed:
     """The record (a JSON object in one line, not empty) as the next one of a chain. Raises ValueError."""
-    sequence = after.sequence + 1
+    writer, sequence, previous = after.writer, after.sequence + 1, after.hash
     if not line.endswith(b"}") or len(line) < 3 or sequence >= MAX_SEQUENCE:
         raise ValueError("this record cannot be put into a chain")
-    payload = (
-        f',"chain":{{"writer":"{after.writer}","sequence":{sequence},"previous":"{after.hash.hex()}"'.encode()
-    )
-    payload = line[:-1] + payload
-    digest = sha256(after.hash + payload)
-    stored = payload + b',"hash":"' + digest.hexdigest().encode() + b'"}}'
-    return Sealed(Link(after.writer, sequence, digest.digest()), after.hash, stored)
+    place = f',"chain":{{"writer":"{writer}","sequence":{sequence},"previous":"{previous.hex()}"'
+    payload = line[:-1] + place.encode()
+    digest = sha256(previous + payload)
+    stored = b'%b,"hash":"%b"}}' % (payload, digest.hexdigest().encode())
+    return Sealed(Link(writer, sequence, digest.digest()), previous, stored, record)
 
 
 def read_sealed(line: bytes) -> Sealed | None:

@@ -19,6 +19,8 @@ PATIENCE = 5
 """Seconds to wait for a connection, a lock, or an answer to what was sent."""
 MOST_LOG = 64 << 20
 """Bytes to which SQLite cuts its write-ahead log back."""
+PAGE = 8192
+"""Bytes: a page takes six records; with SQLite's usual 4096 it takes three, and a quarter of the file is air."""
 CACHE_KIB = 16 * 1024
 KEEP_ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -66,6 +68,7 @@ def _sqlite(url: sa.URL, *, writes: bool) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None
+        connection.execute(f"PRAGMA page_size={PAGE}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA journal_size_limit={MOST_LOG}")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from chaperone.core.audit import Stage
+import orjson
+
+from chaperone.core.audit import Encoded, Stage
+from chaperone.core.chain import Sealed
 from chaperone.core.legible import visible
 from chaperone.core.timestamp import unix_seconds
 
 LONGEST = 253
+REMEMBERED = 8192
 NOBODY = ("", "", "", "", "")
 ENDED = (Stage.COMPLETE.value, Stage.PANIC.value)
 
@@ -36,6 +41,33 @@ class Facts(NamedTuple):
     def ended(self) -> bool:
         """Whether this record ends a request, and is counted."""
         return self.stage in ENDED
+
+
+class FactFinder:
+    """Facts of records as they are written; what repeated records share is looked at once."""
+
+    def __init__(self) -> None:
+        self._shared: dict[int, tuple[Mapping[str, Any], Facts]] = {}
+
+    def of_batch(self, batch: Sequence[Sealed]) -> list[Facts]:
+        return [self._of(sealed) for sealed in batch]
+
+    def _of(self, sealed: Sealed) -> Facts:
+        record = sealed.record
+        if record is None or b"eyJ" in sealed.line:
+            return facts_of(orjson.loads(sealed.line))
+        if not isinstance(record, Encoded):
+            return facts_of(record)
+        known = self._shared.get(id(record.like))
+        if known is None or known[0] is not record.like:
+            known = self._remember(record.like)
+        return Facts(round(record.now * 1_000_000), record.audit_id, *known[1][2:])
+
+    def _remember(self, like: Mapping[str, Any]) -> tuple[Mapping[str, Any], Facts]:
+        if len(self._shared) >= REMEMBERED:
+            self._shared.clear()
+        known = self._shared[id(like)] = (like, facts_of(like))
+        return known
 
 
 def facts_of(record: Mapping[str, Any]) -> Facts:
@@ -78,11 +110,12 @@ def digest_of(caller: tuple[str, ...]) -> str:
 
 def word(value: object) -> str:
     """A text for a column: legible, bounded, no NUL; "" for what is no text."""
-    if not isinstance(value, str) or not value:
-        return ""
-    if len(value) <= LONGEST and value.isascii() and value.isprintable():
-        return value
-    return visible(value, LONGEST)
+    return _legible(value) if isinstance(value, str) and value else ""
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _legible(text: str) -> str:
+    return visible(text, LONGEST)
 
 
 def _resource(reference: Mapping[str, Any]) -> str:
@@ -96,7 +129,22 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _micro(value: object) -> int:
+    """Of a time as records carry it, and of any other RFC 3339."""
+    text = str(value)
+    if len(text) == len("2026-01-31T09:00:00.000000Z") and text[19] == "." and text[26] == "Z":
+        second, fraction = _second(text[:19]), text[20:26]
+        if second and fraction.isdecimal() and fraction.isascii():
+            return second + int(fraction)
     try:
-        return round(unix_seconds(str(value)) * 1_000_000)
+        return round(unix_seconds(text) * 1_000_000)
+    except ValueError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _second(text: str) -> int:
+    """Microseconds; 0 for what is no time."""
+    try:
+        return round(unix_seconds(f"{text}Z")) * 1_000_000
     except ValueError:
         return 0

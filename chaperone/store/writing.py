@@ -9,21 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 
 from chaperone.core.chain import Link, Sealed, origin, read_checkpoint, read_sealed
 from chaperone.core.timestamp import unix_seconds
 from chaperone.store.engine import FileLock, is_sqlite, make_engine, make_file, shown, unavailable
-from chaperone.store.facts import NOBODY, Facts, digest_of, facts_of
-from chaperone.store.inserting import Row, insert_rows
+from chaperone.store.facts import NOBODY, FactFinder, Facts, digest_of
+from chaperone.store.inserting import PlaceTakenError, Row, insert_rows
 from chaperone.store.interface import StoreUnavailableError
 from chaperone.store.migrating import migrate
 from chaperone.store.tables import callers, checkpoints, keys, record_id, records, split_id, tallies, writers
@@ -45,10 +43,12 @@ class StoreWriter:
         self._key = key
         self._engine = make_engine(url, writes=True)
         self._insert = postgresql.insert if not is_sqlite(url) else sqlite.insert
+        self._tally = _tally(self._insert)
         self._connection: sa.Connection | None = None
         self._synced: bool | None = None
         self._number = 0
-        self._numbers: dict[Caller, int] = {}
+        self._numbers: dict[Caller, int] = {NOBODY: 0}
+        self._facts = FactFinder()
         file = Path(str(url.database))
         self._turn = FileLock(file.with_name(f"{file.name}.lock")) if is_sqlite(url) else None
         own = re.sub(r"[^a-z0-9.-]", "_", writer)
@@ -73,7 +73,7 @@ class StoreWriter:
         connection = self._connection
         if connection is None:
             raise StoreUnavailableError(f"the audit store {shown(self._url)} is not open")
-        facts = [_facts(sealed) for sealed in batch]
+        facts = self._facts.of_batch(batch)
         try:
             with unavailable("the audit store did not take a batch"), self._in_turn():
                 self._write(connection, batch, facts, checkpoint, durable=durable or checkpoint is not None)
@@ -166,7 +166,7 @@ class StoreWriter:
                 self._count(connection, facts)
                 if checkpoint is not None:
                     self._checkpoint(connection, checkpoint)
-        except IntegrityError as fault:
+        except PlaceTakenError as fault:
             raise StoreUnavailableError(
                 f"the audit store holds other records in the place of {self.origin.writer}'s next ones: run"
                 " `chaperone audit verify`, and start anew under another audit.writer"
@@ -183,7 +183,7 @@ class StoreWriter:
 
     def _row(self, sealed: Sealed, facts: Facts, fresh: Mapping[Caller, int]) -> Row:
         caller = facts.caller
-        number = 0 if caller == NOBODY else self._numbers.get(caller) or fresh[caller]
+        number = fresh[caller] if caller in fresh else self._numbers[caller]
         place = record_id(self._number, sealed.link.sequence)
         return (place, facts[0], facts[1], facts[2], number, *facts[4:], sealed.line)
 
@@ -191,7 +191,6 @@ class StoreWriter:
         """Numbers of callers that are not remembered; made where they are new, in one order, so that two writers never
         wait for each other."""
         new = {fact.caller: fact.at for fact in reversed(facts) if fact.caller not in self._numbers}
-        new.pop(NOBODY, None)
         found: dict[Caller, int] = {}
         for digest, caller in sorted((digest_of(caller), caller) for caller in new):
             columns = dict(zip(("run", "agent", "model", "issuer", "username"), caller, strict=True))
@@ -203,25 +202,17 @@ class StoreWriter:
 
     def _remember(self, fresh: Mapping[Caller, int]) -> None:
         if len(self._numbers) + len(fresh) > REMEMBERED:
-            self._numbers.clear()
+            self._numbers = {NOBODY: 0}
         self._numbers.update(fresh)
 
     def _count(self, connection: sa.Connection, facts: list[Facts]) -> None:
-        counted = Counter((fact.at // 60_000_000, fact.verdict) for fact in facts if fact.ended)
-        if not counted:
-            return
-        rows: list[dict[str, Any]] = [
+        counted = Counter([(fact.at // 60_000_000, fact.verdict) for fact in facts if fact.ended])
+        rows = [
             {"minute": minute, "writer": self._number, "verdict": verdict, "count": count}
             for (minute, verdict), count in counted.items()
         ]
-        insert = self._insert(tallies)
-        more = tallies.c.count + insert.excluded.count
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=[tallies.c.minute, tallies.c.writer, tallies.c.verdict], set_={"count": more}
-            ),
-            rows,
-        )
+        if rows:
+            connection.execute(self._tally, rows)
 
     def _checkpoint(self, connection: sa.Connection, line: bytes) -> None:
         read = read_checkpoint(line)
@@ -236,6 +227,10 @@ class StoreWriter:
         connection.execute(self._insert(checkpoints).values(row).on_conflict_do_nothing())
 
 
-def _facts(sealed: Sealed) -> Facts:
-    """Read from the very bytes that are stored."""
-    return facts_of(orjson.loads(sealed.line))
+def _tally(make: Callable[[sa.Table], Any]) -> Any:
+    """Adds to what is counted already; made once, so that it is compiled once."""
+    insert = make(tallies)
+    place = [tallies.c.minute, tallies.c.writer, tallies.c.verdict]
+    return insert.on_conflict_do_update(
+        index_elements=place, set_={"count": tallies.c.count + insert.excluded.count}
+    )

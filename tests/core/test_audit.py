@@ -221,7 +221,7 @@ def test_a_repeated_record_says_what_the_whole_one_says(user_agent: str, peer: s
 
 
 def test_an_encoded_record_can_be_read() -> None:
-    entry = Encoded(b'{"stage":"x","code":1}')
+    entry = Encoded(b'{"stage":"x","code":1}', {}, "a-1", NOW)
     assert dict(entry) == {"stage": "x", "code": 1}
     assert (len(entry), entry["code"]) == (2, 1)
 
