@@ -37,6 +37,7 @@ OLD = (
     "the placeholder here does not stand for the value that the object has now: the value has changed since it was read, "
     "or the placeholder is of another object; read the object again"
 )
+OTHER = "the body is of another object than the one that is written, so its placeholders mean nothing here"
 STALE = "the object has changed since it was read with these placeholders; read it again"
 IN_A_NAME = "a placeholder stands where a name stands; write the name itself"
 MALFORMED = "the body is not what its content type says: an object, or for a JSON patch a list of operations"
@@ -137,8 +138,11 @@ def _strings(write: Write) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
-    dated = _is_dated(write, live)
-    if sent and dated is False:
+    said = _said(write.body)
+    if sent and said.get("uid") not in (None, "", live.uid):
+        yield Fault("metadata.uid", OTHER)
+        return
+    if sent and said.get("resourceVersion") not in (None, "", live.version):
         yield Fault("metadata.resourceVersion", STALE, stale=True)
         return
     for path, text, bare, found in sent:
@@ -147,18 +151,14 @@ def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
         elif (
             path != LAST_APPLIED and text not in live.texts and any(each not in live.values for each in found)
         ):
-            old = dated is None and _is_masked_there(write.body, path, live)
+            old = not said.get("resourceVersion") and _is_masked_there(write.body, path, live)
             yield Fault(words(path), OLD, stale=True) if old else Fault(words(path), UNKNOWN)
 
 
-def _is_dated(write: Write, live: Live) -> bool | None:
-    """Whether the body says to be of this state of the object; None: it says nothing."""
-    metadata = write.body.get("metadata") if isinstance(write.body, dict) else None
-    said = metadata if isinstance(metadata, dict) else {}
-    version, uid = said.get("resourceVersion"), said.get("uid")
-    if uid and uid != live.uid:
-        return False
-    return version == live.version if version else None
+def _said(body: Any) -> dict[str, Any]:
+    """What the body says of the object that it is of, and of its state."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _is_masked_there(body: Any, path: Path, live: Live) -> bool:

@@ -419,8 +419,8 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         DB,
         JSON,
         changed(DB, lambda it: it["metadata"].update(uid="uid-else")),
-        409,
-        "metadata.resourceVersion",
+        422,
+        "metadata.uid",
     ),
     "an older value in an operation": (
         DB,
