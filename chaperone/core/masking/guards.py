@@ -31,6 +31,8 @@ _PUBLIC_WORD = re.compile(
     re.IGNORECASE,
 )
 _NAME_BEFORE = re.compile(rb"[\w.@:/ \t'\"=>|?,-]*\Z")
+_NO_ASSIGNMENT = re.compile(rb"(?:[/:@][\w.-]*|[\w.-]*[.-][\w.-]*):\Z")
+"""A colon without a blank behind a path or a name with dashes: the tag of an image, a port, the name of an account."""
 _DIGIT = re.compile(rb"\d")
 
 
@@ -38,7 +40,7 @@ def is_named_secret(found: Candidate) -> bool:
     """For "provider … = value": a value that is no word, and no digest or uid unless its name says that it is secret."""
     name = _NAME_BEFORE.search(found.before)
     words = name[0] if name else b""
-    if _PUBLIC_WORD.search(words):
+    if _PUBLIC_WORD.search(words) or _NO_ASSIGNMENT.search(found.before):
         return False
     if _DIGEST.fullmatch(found.secret) or _UUID.fullmatch(found.secret):
         return _SECRET_WORD.search(words) is not None
@@ -58,7 +60,7 @@ def is_opaque(found: Candidate) -> bool:
 
 
 _REFERENCE = re.compile(
-    rb"""\$\w*$ | \$[({] | \{[\w.]*\}$ | \{\{ | <[^>]*>$ | %\w+%$ | %[a-z]$ | \*+$ | x+$ | \.{3}
+    rb"""\$\w*$ | \$[({] | \{[\w.]*\}$ | \{\{ | <[^>]*>$ | %\w+%$ | %[a-z]$ | \*+$ | =+$ | x+$ | \.{3}
     | \[?(?:redacted|masked|hidden|omitted|filtered|removed) | masked-[a-z2-7]{24}$
     | (?:\.{0,2}|~)/(?:etc|var|run|usr|opt|tmp|home|root|mnt|data|proc|dev|app|srv|secrets|certs)/[\w./-]*$""",
     re.VERBOSE | re.IGNORECASE,
@@ -87,7 +89,11 @@ _LAST_NAME = re.compile(rb"([\w.-]+)[^\w.-]*\Z")
 _NAME_LIKE = re.compile(rb"[a-z][a-z0-9]*(?:[-./:][a-z0-9]+)*")
 _NO_PASSWORD = re.compile(r"\A(?:OLD)?PWD\Z|[_-]stdin\Z")
 """What a shell calls the working directory; an option that says where a password comes from."""
+MAX_NAME = 100
+"""Characters of a name; what is longer is data that happens to end on `=`."""
 _SECRET = frozenset({Naming.PASSWORD, Naming.SECRET, Naming.SECRETS})
+_CHECKSUM = re.compile(rb"(?:check_?sum|digest|sha256)[/_.-][\w./-]*[\"']?\s*[:=]\s*[\"']?\Z", re.IGNORECASE)
+"""`checksum/secret: …`, as charts write it to restart pods."""
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
@@ -100,10 +106,13 @@ def name_before(found: Candidate) -> str:
 def is_assigned_secret(found: Candidate) -> bool:
     """For `name=value` and `name: value`: where the name means a secret, and the value can be one."""
     name = name_before(found)
-    naming = Naming.PLAIN if _NO_PASSWORD.search(name) else judgement(found.keys)(name)
+    is_no_name = len(name) > MAX_NAME or _NO_PASSWORD.search(name)
+    naming = Naming.PLAIN if is_no_name else judgement(found.keys)(name)
     if naming is Naming.PASSWORD and _NUMBER.fullmatch(found.secret):
         return True
-    if naming not in _SECRET or not is_value(found):
+    if naming not in _SECRET or not is_value(found) or _NO_ASSIGNMENT.search(found.before):
+        return False
+    if _CHECKSUM.search(found.before):
         return False
     return naming is not Naming.SECRETS or not _NAME_LIKE.fullmatch(found.secret)
 
