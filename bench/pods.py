@@ -1,5 +1,5 @@
-"""Pods as a cluster lists them: managed fields, volumes with service account tokens, conditions; every eighth with a secret
-in its environment or its arguments.
+"""Pods as a cluster lists them: managed fields, volumes with service account tokens, conditions; every eighth with a
+secret in its environment.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ def _metadata(chance: random.Random, app: str, name: str) -> dict[str, Any]:
 
 
 def _managed(chance: random.Random, manager: str) -> dict[str, Any]:
-    mounts = {f'k:{{"mountPath":"/data/{n}"}}': {".": {}, "f:mountPath": {}, "f:name": {}} for n in range(3)}
-    env = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}, "f:value": {}} for name in _ENV}
+    mounts: dict[str, Any] = {
+        f'k:{{"mountPath":"/data/{n}"}}': {".": {}, "f:mountPath": {}, "f:name": {}} for n in range(3)
+    }
+    env: dict[str, Any] = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}, "f:value": {}} for name in _ENV}
     fields = {
         "f:metadata": {"f:labels": {".": {}, "f:app.kubernetes.io/name": {}}, "f:ownerReferences": {".": {}}},
         "f:spec": {"f:containers": {'k:{"name":"main"}': {".": {}, "f:env": env, "f:volumeMounts": mounts}}},
@@ -100,7 +102,10 @@ def _container(chance: random.Random, app: str, index: int) -> dict[str, Any]:
         "args": ["--listen=:8080", f"--workers={chance.randrange(16)}", "--config", "/etc/app/config.yaml"],
         "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
         "env": env,
-        "resources": {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "resources": {
+            "limits": {"cpu": "1", "memory": "512Mi"},
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+        },
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/app"},
             {
@@ -147,7 +152,12 @@ def _status(chance: random.Random, containers: list[dict[str, Any]]) -> dict[str
     return {
         "phase": "Running",
         "conditions": [
-            {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": "2026-03-01T10:00:05Z"}
+            {
+                "type": kind,
+                "status": "True",
+                "lastProbeTime": None,
+                "lastTransitionTime": "2026-03-01T10:00:05Z",
+            }
             for kind in conditions
         ],
         "hostIP": "10.0.3.4",

@@ -43,7 +43,7 @@ class Engine(Protocol):
     def stream(self, terms: Terms, run: RunKey, sight: Sight) -> TextStream:
         """For one text that comes in pieces."""
 
-    def clears(self, masker: Masker, place: Place) -> Clears:
+    def clears(self, terms: Terms, run: RunKey, place: Place) -> Clears:
         """The fast look at raw JSON of one kind."""
 
 
@@ -64,7 +64,7 @@ class Choice:
         sight = Sight(
             masker,
             place,
-            clears=engine.clears(masker, place),
+            clears=engine.clears(terms, run, place),
             collect=engine.collect(run),
             echo=echo,
         )

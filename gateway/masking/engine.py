@@ -13,9 +13,11 @@ from chaperone import pattern_cache
 from chaperone.core.masking import Collect, Detector, Masker, Mint, Place, SecretPlace, Terms
 from chaperone.core.masking.known import KnownValues
 from chaperone.core.masking.report import Report
+from chaperone.core.masking.rules import built_in
 from chaperone.core.masking.stream import TextStream
 from chaperone.core.masking.text_finder import TextFinder
 from gateway.limits import RunKey
+from gateway.masking.gate import Gate, form_rules, is_gated
 from gateway.masking.per_run import PerRun
 from gateway.masking.sight import Clears, Sight, clears_nothing
 
@@ -48,6 +50,7 @@ class MaskingEngine:
         self._mint = Mint(key)
         self._memories = PerRun(Memory)
         self._built_in = pattern_cache.detector(folder)
+        self._gate = Gate(pattern_cache.engine(form_rules(built_in()), folder))
         self._with_more = lru_cache(MOST_DETECTORS)(
             lambda patterns, keys: pattern_cache.detector(folder, patterns, keys)
         )
@@ -81,8 +84,11 @@ class MaskingEngine:
         )
         return CountedStream(TextStream(finder, keep_length=keep_length), sight)
 
-    def clears(self, masker: Masker, place: Place) -> Clears:
-        return clears_nothing
+    def clears(self, terms: Terms, run: RunKey, place: Place) -> Clears:
+        if not is_gated(place, terms):
+            return clears_nothing
+        gate, known = self._gate, self._memories.of(run).known
+        return lambda raw: gate.clears(raw, known)
 
 
 class CountedStream:

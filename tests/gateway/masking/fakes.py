@@ -109,7 +109,7 @@ class FakeEngine:
     def stream(self, terms: Terms, run: RunKey, sight: Sight) -> TextStream:
         return FakeStream(self.one, sight)
 
-    def clears(self, masker: Masker, place: Place) -> Clears:
+    def clears(self, terms: Terms, run: RunKey, place: Place) -> Clears:
         if place.resource == "pods":
-            return lambda raw: not masker.detector.hits(raw)
+            return lambda raw: not self.one.detector.hits(raw)
         return clears_nothing

@@ -1,0 +1,195 @@
+"""The fast look at raw JSON: most objects of a large list hold nothing that would be masked, and need not be decoded.
+
+Only for kinds whose shape the API server fixes, under the standard profile without names or patterns of a policy's own,
+and only where Hyperscan is. An object is cleared when nothing in its bytes could make the engine mask: no form of a
+credential, no known value, no escapes outside of managed fields (so that every string stands there as it is), no name of
+a secret where a value follows, no base64 of a text. Whatever may be one of these is left to the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+from chaperone.core.masking import Detector, Place, Terms
+from chaperone.core.masking.keys import LONGEST, is_secret, judgement, secret_stems
+from chaperone.core.masking.layers import TooLargeError, unpacked
+from chaperone.core.masking.rule import Rule
+
+try:
+    import hyperscan
+except ImportError:  # no wheel for this processor: everything is decoded
+    HAS_HYPERSCAN = False
+else:
+    HAS_HYPERSCAN = True
+
+GATED = frozenset(
+    {
+        ("", "nodes"),
+        ("", "pods"),
+        ("", "replicationcontrollers"),
+        ("", "services"),
+        ("apps", "daemonsets"),
+        ("apps", "deployments"),
+        ("apps", "replicasets"),
+        ("apps", "statefulsets"),
+        ("batch", "cronjobs"),
+        ("batch", "jobs"),
+    }
+)
+"""(group, resource). Never Secrets, ConfigMaps, Events, custom resources."""
+BY_NAME = frozenset({"assignment", "command-line-option", "environment-line"})
+"""Rules that read the names of fields of JSON as well; what they find in texts, the expressions here find too."""
+
+_STEMS = rf"(?:{secret_stems()}|conn(?:ection)?[_.-]?str)"
+_VALUES = (b'"value"', b'"Value"', b'"default"')
+_ABOUT = (b'"secret":{"secretName":', b'"serviceAccountToken":{')
+"""Sources of volumes: they name a secret and hold none."""
+_MANAGED_KEYS = tuple(
+    b'"k:{\\"%s\\":' % name
+    for name in (
+        b"name",
+        b"containerPort",
+        b"type",
+        b"mountPath",
+        b"ip",
+        b"uid",
+        b"port",
+        b"protocol",
+        b"key",
+        b"topologyKey",
+    )
+)
+_IMAGE = b"sha256:"
+
+SUSPECT, KEY, HOLDER, NAME, URL, PACKED = range(6)
+"""What is done about a match: nothing is cleared; or it is looked at more closely."""
+
+_EXPRESSIONS = (
+    (KEY, rf'"[^"\\]*{_STEMS}[^"\\]*":["\[]'),
+    (HOLDER, rf'[{{,]"(?:[^f"\\][^"\\]*|f[^:"\\][^"\\]*)?{_STEMS}[^"\\]*":\{{'),
+    (NAME, rf'"(?:name|key)":"[^"\\]*{_STEMS}[^"\\]*"'),
+    (URL, r'://[^\s/"]*:[^\s"]*@'),
+    (PACKED, r'"[A-Z0-9+/_\- ]{16,}={0,2} *"[,\]}]'),
+    (SUSPECT, rf"{_STEMS}[\w.\-/\[\]]*(?:\\+\"|['`\]])*[ \t]*[:=]"),
+    (SUSPECT, rf"{_STEMS}[\w.\-]*[ \t]"),
+    (SUSPECT, rf'["\s]-[\w.\-]*{_STEMS}[\w.\-]*"'),
+    (SUSPECT, rf"<[\w:.\-]*{_STEMS}"),
+    (SUSPECT, r'["\s]-[pPawuUk]'),
+    (SUSPECT, r'"-?-(?:user|proxy-user|userpass|auth)"'),
+    (SUSPECT, r"@(?:tcp|udp|unix)\(|jdbc:oracle|(?:basic|negotiate)[ \t]"),
+    (SUSPECT, r'[{,:\[]"(?:[^kv"\\][^"\\]*|[kv][^:"\\][^"\\]*|[kv]?)\\'),
+    (SUSPECT, r'"v:'),
+)
+
+
+class Known(Protocol):
+    def hits(self, raw: bytes) -> bool: ...
+
+
+def is_gated(place: Place, terms: Terms) -> bool:
+    """Whether the gate may be asked about these objects."""
+    ordinary = not (terms.is_strict or terms.keys or terms.patterns)
+    return ordinary and not place.subresource and (place.group, place.resource) in GATED
+
+
+def form_rules(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules that the gate's detector is made of."""
+    return tuple(rule for rule in rules if rule.name not in BY_NAME)
+
+
+class Gate:
+    """forms: a detector of `form_rules`. For one thread."""
+
+    def __init__(self, forms: Detector) -> None:
+        self._forms = forms
+        self._raw = b""
+        self._suspect = False
+        self._database = _compiled()
+        self._looks = {
+            KEY: self._is_secret_key,
+            HOLDER: self._is_holder,
+            NAME: self._has_value,
+            URL: self._has_password,
+            PACKED: self._is_packed,
+        }
+
+    def clears(self, raw: bytes, known: Known) -> bool:
+        """Whether nothing would be masked in `raw`: one object, or several with commas between them."""
+        if self._database is None or self._forms.hits(raw) or known.hits(raw):
+            return False
+        if raw.count(b'"k:{') != sum(map(raw.count, _MANAGED_KEYS)):
+            return False
+        self._raw, self._suspect = raw, False
+        try:
+            self._database.scan(raw, self._matched)
+        except hyperscan.ScanTerminated:
+            return False
+        finally:
+            self._raw = b""
+        return not self._suspect
+
+    def _matched(self, kind: int, _start: int, end: int, _flags: int, _context: object) -> bool:
+        """True ends the scan."""
+        look = self._looks.get(kind)
+        self._suspect = look is None or look(end)
+        return self._suspect
+
+    def _is_secret_key(self, end: int) -> bool:
+        """end: behind the first byte of the value. An empty value is none."""
+        at = self._raw.rfind(b'"', 0, end - 3) + 1
+        return self._raw[end : end + 1] not in (b'"', b"]") and _names_a_secret(self._raw[at : end - 3])
+
+    def _is_holder(self, end: int) -> bool:
+        """The sources of volumes name one."""
+        at = self._raw.rfind(b'"', 0, end - 3)
+        if self._raw.startswith(_ABOUT, at):
+            return False
+        return self._raw[end : end + 1] != b"}" and _names_a_secret(self._raw[at + 1 : end - 3])
+
+    def _has_value(self, end: int) -> bool:
+        """The name of a secret, with its value in the same object."""
+        raw = self._raw
+        if not _names_a_secret(raw[raw.rfind(b'"', 0, end - 1) + 1 : end - 1]):
+            return False
+        neighbours = raw[raw.rfind(b"{", 0, end) : raw.find(b"}", end)]
+        return any(key in neighbours for key in _VALUES)
+
+    def _has_password(self, end: int) -> bool:
+        """The address of an image has a digest there."""
+        return not self._raw.startswith(_IMAGE, end)
+
+    def _is_packed(self, end: int) -> bool:
+        packed = self._raw[self._raw.rfind(b'"', 0, end - 2) + 1 : end - 2]
+        return packed != packed.lower() and _holds_text(packed)
+
+
+_judge = judgement()
+
+
+@lru_cache(8192)
+def _names_a_secret(name: bytes) -> bool:
+    return is_secret(_judge(name[-LONGEST:].decode("utf-8", "replace")))
+
+
+@lru_cache(4096)
+def _holds_text(packed: bytes) -> bool:
+    try:
+        layers = list(unpacked(packed.decode()))
+    except TooLargeError:
+        return True
+    return len(layers) > 1 or any(isinstance(layer, str) for layer in layers)
+
+
+def _compiled() -> Any:
+    """None without Hyperscan."""
+    if not HAS_HYPERSCAN:
+        return None
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=[expression.encode() for _, expression in _EXPRESSIONS],
+        ids=[kind for kind, _ in _EXPRESSIONS],
+        flags=[hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_MULTILINE] * len(_EXPRESSIONS),
+    )
+    return database
