@@ -38,7 +38,7 @@ OLD = (
     "or the placeholder is of another object; read the object again"
 )
 OTHER = "the body is of another object than the one that is written, so its placeholders mean nothing here"
-STALE = "the object has changed since it was read with these placeholders; read it again"
+STALE = "the object has been modified since it was read with this placeholder; read it again"
 IN_A_NAME = "a placeholder stands where a name stands; write the name itself"
 MALFORMED = "the body is not what its content type says: an object, or for a JSON patch a list of operations"
 UNOPENED = "a field is packed too deep or too large to be searched for placeholders"
@@ -142,28 +142,29 @@ def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
     if sent and said.get("uid") not in (None, "", live.uid):
         yield Fault("metadata.uid", OTHER)
         return
-    if sent and said.get("resourceVersion") not in (None, "", live.version):
-        yield Fault("metadata.resourceVersion", STALE, stale=True)
-        return
     for path, text, bare, found in sent:
         if bare:
             yield Fault(words(path), IN_A_NAME)
         elif (
             path != LAST_APPLIED and text not in live.texts and any(each not in live.values for each in found)
         ):
-            old = not said.get("resourceVersion") and _is_masked_there(write.body, path, live)
-            yield Fault(words(path), OLD, stale=True) if old else Fault(words(path), UNKNOWN)
+            yield _meaningless(write, path, live, said.get("resourceVersion"))
+
+
+def _meaningless(write: Write, path: Path, live: Live, version: Any) -> Fault:
+    """version: of the object, as the body says it."""
+    if version:
+        return (
+            Fault(words(path), UNKNOWN) if version == live.version else Fault(words(path), STALE, stale=True)
+        )
+    old = class_of(write.body if isinstance(write.body, dict) else live.masked, path) in live.classes
+    return Fault(words(path), OLD, stale=True) if old else Fault(words(path), UNKNOWN)
 
 
 def _said(body: Any) -> dict[str, Any]:
     """What the body says of the object that it is of, and of its state."""
     metadata = body.get("metadata") if isinstance(body, dict) else None
     return metadata if isinstance(metadata, dict) else {}
-
-
-def _is_masked_there(body: Any, path: Path, live: Live) -> bool:
-    """Whether the live object has a secret at this place: then the placeholder may be of an earlier one."""
-    return class_of(body if isinstance(body, dict) else live.masked, path) in live.classes
 
 
 # What the agent wrote itself

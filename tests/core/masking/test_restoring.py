@@ -408,12 +408,18 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         422,
         "data.password",
     ),
-    "an older version": (
+    "an older value, of an older state": (
         DB,
         JSON,
-        changed(DB, lambda it: it["metadata"].update(resourceVersion="6")),
+        changed(
+            DB,
+            lambda it: (
+                it["metadata"].update(resourceVersion="6"),
+                it["data"].update(password=b64(MINT.placeholder("uid-db", "data.password", "old"))),
+            ),
+        ),
         409,
-        "metadata.resourceVersion",
+        "data.password",
     ),
     "another uid": (
         DB,
