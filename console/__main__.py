@@ -23,6 +23,7 @@ from chaperone.store.opening import open_store
 from console.app import Services, create_app
 from console.cluster import Cluster
 from console.login import LoginError, read_issuer
+from console.replay import FolderRecordings, Recordings
 from console.rights import Rights
 
 LONGEST_REQUEST_LINE = 4094
@@ -57,8 +58,15 @@ def build(settings: ConsoleSettings, issuer: Issuer) -> Flask:
     api = connect(
         str(ours.kubeconfig or ""), ours.context, strict_ca=not ours.relax_x509_strict, timeout=ours.timeout
     )
-    services = Services(settings, Cluster(api), Rights(api), _records(settings.records.store))
+    services = Services(
+        settings, Cluster(api), Rights(api), _records(settings.records.store), _recordings(settings)
+    )
     return create_app(services, issuer, settings.cookie_key.read_bytes())
+
+
+def _recordings(settings: ConsoleSettings) -> Recordings | None:
+    folder = settings.records.recordings
+    return FolderRecordings(Path(folder)) if folder else None
 
 
 def _records(address: str) -> Callable[[], AuditStore | None]:

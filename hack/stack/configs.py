@@ -130,7 +130,10 @@ def _console(layout: Layout, ports: Mapping[str, int], *, external: bool) -> dic
             "key": str(files.key),
         },
         "kubernetes": {"kubeconfig": str(layout.kubeconfig("console")), "relaxX509Strict": external},
-        "records": {"store": f"sqlite:///{layout.audit_store}"},
+        "records": {
+            "store": f"sqlite:///{layout.audit_store}",
+            "recordings": str(layout.recordings),
+        },
     }
 
 

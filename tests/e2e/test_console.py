@@ -6,6 +6,7 @@ The pictures in docs/images are made here (CHAPERONE_PICTURES=docs/images).
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -214,3 +215,47 @@ def test_it_fits_a_phone_and_a_keyboard(agent: Kubectl, login: Login, scheme: st
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Policies").last).to_be_focused()
+
+
+def test_a_recorded_terminal_plays(stack: up.Stack, agents: Agents, pod_namespace: str, login: Login) -> None:
+    """`exec -it` through the gateway, then its replay in the browser: what the pod printed stands on the player."""
+    agent = agents.kubectl("browsing", run="run-with-a-terminal")
+    typed_in(
+        agent,
+        "exec",
+        "-it",
+        "shell",
+        "-n",
+        pod_namespace,
+        "--",
+        "sh",
+        "-c",
+        "echo seen-in-the-terminal; sleep 1; ls /",
+    )
+    page = login(ALICE, path="/audit/?run=run-with-a-terminal")
+    replay = page.get_by_role("link", name="Replay").first
+    expect(replay).to_be_visible()
+    replay.click()
+    expect(page.get_by_text("are those in the audit record")).to_be_visible()
+    player = page.locator("#player")
+    expect(player.locator(".ap-term, .ap-terminal").first).to_be_visible(timeout=15_000)
+    player.click()
+    expect(player).to_contain_text("seen-in-the-terminal", timeout=20_000)
+    picture(page, "console-replay")
+
+
+def typed_in(agent: Kubectl, *arguments: str) -> None:
+    """Run kubectl with a terminal of its own, to its end."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        agent.command(*arguments), stdin=side, stdout=side, stderr=side, env=agent.environment()
+    )
+    os.close(side)
+    try:
+        while os.read(main, 65536):
+            pass
+    except OSError:  # how a terminal says that its other side is gone
+        pass
+    finally:
+        os.close(main)
+        assert process.wait(60) == 0
