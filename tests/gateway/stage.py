@@ -21,6 +21,7 @@ from gateway.asking import PLAIN, Asking
 from gateway.http.limits import HttpLimits
 from gateway.http.pool_settings import UpstreamSettings
 from gateway.limits import RunLimits
+from gateway.restoring import Engine
 from gateway.server import Server, ServerSettings
 from gateway.services import (
     AccessDesk,
@@ -353,13 +354,16 @@ def play(
     run_limits: RunLimits | None = None,
     records: bool = False,
     runs: Runs | None = None,
+    masking: Engine | None = None,
 ) -> None:
     """Run one scene: a gateway with fakes around it, and a recording upstream behind it."""
 
     async def run() -> None:
         recording = upstream or Upstream()
         await recording.start()
-        compiled = policy_set(policies, capabilities=Capabilities(recording=records))
+        compiled = policy_set(
+            policies, capabilities=Capabilities(recording=records, masking=masking is not None)
+        )
         assert not compiled.broken, compiled.broken
         authenticator, snapshot = FakeAuthenticator(caller), FakeSnapshot(compiled)
         audit, metrics, credential, holds = FakeAudit(), FakeMetrics(), FakeCredential(), FakeHolds()
@@ -375,6 +379,7 @@ def play(
             access=access,
             withdrawals=withdrawals,
             choose_filter=choose_filter,
+            masking=masking,
             open_tap=open_tap,
         )
         settings = ServerSettings(
