@@ -17,6 +17,7 @@ from chaperone.cli.faults import FailedError, WrongUsageError
 from chaperone.cli.policy_check import check
 from chaperone.cli.policy_explain import explain_command
 from chaperone.cli.policy_tests import run_tests
+from chaperone.cli.replay import replay
 from chaperone.cli.screen import complain
 from chaperone.cli.watch import watch
 from chaperone.kube.errors import KubeError, RefusedError
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     }
     for name, command in people.items():
         app.command(name)(with_cluster(command))
+    app.command("replay")(replay)
     app.add_typer(_policy(), name="policy")
     app.add_typer(_audit(), name="audit")
     app.add_typer(_sessions(), name="sessions")
