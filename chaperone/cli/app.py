@@ -14,6 +14,7 @@ from chaperone.cli import approvals, audit, sessions
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
+from chaperone.cli.mask import mask
 from chaperone.cli.policy_check import check
 from chaperone.cli.policy_explain import explain_command
 from chaperone.cli.policy_tests import run_tests
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     }
     for name, command in people.items():
         app.command(name)(with_cluster(command))
+    app.command("mask")(mask)
     app.command("replay")(replay)
     app.add_typer(_policy(), name="policy")
     app.add_typer(_audit(), name="audit")
