@@ -25,7 +25,7 @@ _KEY = re.compile(r"[^*?]*[A-Za-z0-9][^*?]*")
 _KIND = re.compile(r"[A-Za-z0-9]{1,63}", re.ASCII)
 _GROUP = re.compile(r"[-a-z0-9.]{0,253}", re.ASCII)
 _MEMORY = 1 << 20  # bytes; what one pattern may take in RE2, far above what a format of credentials needs
-_PATH = re.compile(r"[A-Za-z0-9_$-]+(?:[.\[#].*)?", re.ASCII)
+_PATH = re.compile(r"[A-Za-z0-9_$-]+(?:[.\[].*)?", re.ASCII)
 _SECRETS = frozenset({"secret", "secrets"})
 _ANY_KEY_OF_A_SECRET = ("data.q0", "data.9zz", "stringData.q0", "stringData.9zz")
 

@@ -79,7 +79,7 @@ class Exemption:
 
 @lru_cache(maxsize=1024)
 def _below(path: str) -> Globs:
-    return globs((path, f"{path}.*", f"{path}[*", f"{path}#*"))
+    return globs((path, f"{path}.*", f"{path}[*"))
 
 
 @dataclass(frozen=True, slots=True)

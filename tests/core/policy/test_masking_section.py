@@ -165,16 +165,18 @@ def test_one_key_of_a_secret_may_be_shown() -> None:
 
 
 COVERED = {
-    "data.app": ("data.app", "data.app.db", "data.app[web].x", "data.app#db.password"),
+    "data.app": ("data.app", "data.app.db", "data.app[web].x", "data.app[web]"),
     "spec.containers[*].env[LEVEL].value": ("spec.containers[web].env[LEVEL].value",),
+    'data["app.yaml"].db.user': ('data["app.yaml"].db.user',),
     "spec.*.host": ("spec.db.host", "spec.a.b.host", "spec.a.host.x"),
 }
 NOT_COVERED = {
-    "data.app": ("data.apple", "data", "data.other", "metadata.annotations.data.app"),
+    "data.app": ("data.apple", 'data["app.yaml"]', "data", "data.other", "metadata.annotations.data.app"),
     "spec.containers[*].env[LEVEL].value": (
         "spec.containers[web].env[PASSWORD].value",
         "spec.containers[web].env[LEVEL]",
     ),
+    'data["app.yaml"].db.user': ('data["app.yaml"]', 'data["app.yaml"].db.username'),
     "spec.*.host": ("spec.host", "spec.db.hostname"),
 }
 
