@@ -84,6 +84,19 @@ def reader(agent: Kubectl, tmp_path: Path) -> Reader:
     return Reader(agent, NAMESPACE, tmp_path, programs)
 
 
+@pytest.fixture(scope="module")
+def ledger() -> Iterator[dict[str, list[Leak]]]:
+    """Leaks by way; at the end a table of them, for `-s` and for a failing run."""
+    found: dict[str, list[Leak]] = {}
+    yield found
+    table: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for way, held in found.items():
+        for canary, form in held:
+            table[canary.place, f"{canary.shape} ({form})"].append(way)
+    for (place, what), ways in sorted(table.items()):
+        print(f"LEAK {place} | {what} | {len(ways)} ways, such as {'; '.join(ways[:3])}")
+
+
 def leaks(needles: Needles, haystacks: Iterable[bytes]) -> list[Leak]:
     """Each canary once."""
     found: dict[str, Leak] = {}
@@ -141,12 +154,16 @@ def test_every_one_of_them_can_be_read_without_the_gateway(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_no_canary_reaches_the_client(way: Way, reader: Reader, tap: Tap, needles: Needles) -> None:
+def test_no_canary_reaches_the_client(
+    way: Way, reader: Reader, tap: Tap, needles: Needles, ledger: dict[str, list[Leak]]
+) -> None:
     tap.take()
     code, output = way.act(reader)
     talks = tap.take()
     wire = [content for talk in talks for content in contents(bytes(talk.received))]
     found = leaks(needles, [*wire, output, reader.files()])
+    if found:
+        ledger[way.name] = found
     assert not found, told(found)
     assert not foreign_tokens(talks, [*wire, output])
     assert wire, "nothing came over the wire: this way proves nothing"

@@ -32,11 +32,11 @@ EDITOR = {"KUBE_EDITOR": "cat"}
 
 def gets() -> Iterator[Way]:
     yield kubectl("get secrets -n {ns} -o json", name="kubectl get secrets, which makes them known")
-    for resources, place in ((NAMESPACED, "-n {ns}"), (GLOBAL, "")):
+    for resources, place, what in ((NAMESPACED, "-n {ns}", "EVERYTHING"), (GLOBAL, "", "CLUSTER-WIDE")):
         for form in FORMATS:
-            yield kubectl(f"get {resources} {place} {form}")
+            yield kubectl(f"get {resources} {place} {form}", name=f"kubectl get {what} {form}")
         for form in ("", "-o wide", *SHOWS_NOTHING):
-            yield kubectl(f"get {resources} {place} {form}", DONE)
+            yield kubectl(f"get {resources} {place} {form}", DONE, name=f"kubectl get {what} {form}")
     for resources in ("secrets", "pods,configmaps", "widgets", "events"):
         yield kubectl(f"get {resources} -A -o json")
     yield kubectl("get widgets -n {ns}")
