@@ -39,6 +39,9 @@ class Recorder(ABC):
         return self._told(self._gatherer.add("stdin", data, self._clock(now)))
 
     def resized(self, columns: int, rows: int, now: float) -> bytes:
+        """A client without a real terminal says 0 x 0; players cannot draw that, so the size stays as it was."""
+        if columns < 1 or rows < 1:
+            return b""
         return self._noted(self._resize(self._clock(now), columns, rows))
 
     def marked(self, text: str, now: float) -> bytes:

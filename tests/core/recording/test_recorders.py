@@ -305,3 +305,10 @@ def test_base64_is_what_it_says() -> None:
     assert (shown[1], exact[1]) == ("o", "b")
     assert shown[2] == "\ufffd"
     assert base64.b64decode(exact[2]) == b"\xff"
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 24), (80, 0)])
+def test_a_size_that_no_player_can_draw_is_left_out(size: tuple[int, int]) -> None:
+    recorder = Asciicast(SCENE)
+    recorder.header(0.0)
+    assert recorder.resized(*size, 0.5) == b""
