@@ -336,6 +336,7 @@ class Exchange(Recorded):
             identity = identity_on_the_wire(standing.governed, standing.caller, spent)
         if not request.is_read:
             await must_wait()
+            request = await self._bound(request, standing)
             await self.record_durably(request)
             require_running(request, standing, self._path.clock())
         self.forwarded_at = self._path.clock()

@@ -55,6 +55,7 @@ UNSEEN = "the patch reads what the object holds (copy, move or test), which you 
 CHANGED = (
     "the secrets of the object have changed while the request was held; read it and send the request again"
 )
+TOO_DEEP = "the object or the body is nested too deep to be looked through for secrets"
 NO_METADATA = (
     "metadata must be an object, so that the write can be bound to the state of the object it was made for"
 )
@@ -108,8 +109,8 @@ class Restorer:
             return Restoration(request, request)
         try:
             return await self._restored(request, decoded, standing, eyes)
-        except UnmaskableError as error:
-            raise refusal(422, f"the body cannot be looked through for secrets: {error}", request) from error
+        except (UnmaskableError, RecursionError) as error:
+            raise refusal(422, TOO_DEEP, request) from error
 
     async def bound(
         self, request: Request, done: Restoration, standing: Standing, eyes: Gather, *, held: bool
