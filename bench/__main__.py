@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import admission, small_get, waiting
+from bench import admission, masking, small_get, waiting
 from hack.cluster.errors import ClusterError
-from hack.stack import people, up
+from hack.stack import people, programs, up
 
 GROUP = "bench"
+MASKED_GROUP = "bench-masked"
 RULES = 50
 WATCH_LIMIT = 100.0
 HELD_LIMIT = 50.0
@@ -48,14 +49,28 @@ def _measure(stack: up.Stack) -> int:
         print(f"{waited.name:<28}{waited.count:>10}{waited.kilobytes:>12.1f}   (target: under {limit:.0f})")
     reviews = admission.measure(stack)
     print("\n" + "\n".join(admission.table(reviews)))
-    missed = ratio > 1 or any(waited.kilobytes >= limit for waited, limit in memory)
+    small = masking.small(
+        stack.gateway_url + small_get.PATH,
+        str(stack.layout.ca_file),
+        programs.running(stack.layout)["gateway"],
+        unmasked=token,
+        masked=govern(stack, MASKED_GROUP, {"profile": "Standard"}),
+    )
+    passed = masking.measure()
+    print("\n" + "\n".join(masking.table(passed, small)))
+    missed = (
+        masking.missed(passed, small)
+        or ratio > 1
+        or any(waited.kilobytes >= limit for waited, limit in memory)
+    )
     missed = missed or reviews.judged.per_second < admission.TARGET
     print("\nbench: a target was missed" if missed else "\nbench: all targets met")
     return 1 if missed else 0
 
 
-def govern(stack: up.Stack) -> str:
-    """A policy with 50 rules of which the last one decides, and a token of an agent that it governs."""
+def govern(stack: up.Stack, group: str = GROUP, masked: dict[str, str] | None = None) -> str:
+    """A policy with 50 rules of which the last one decides, and a token of an agent that it governs. masked: its terms of
+    masking; None: off."""
     rules: list[dict[str, Any]] = [
         {
             "name": f"rule-{n}",
@@ -73,23 +88,22 @@ def govern(stack: up.Stack) -> str:
     )
     rules.append({"name": "rest", "match": {"verbs": ["*"]}, "action": "Allow"})
     spec = {
-        "subjects": [{"groups": [GROUP]}],
-        "identity": {"serviceAccount": {"namespace": "agents", "name": GROUP}},
+        "subjects": [{"groups": [group]}],
+        "identity": {"serviceAccount": {"namespace": "agents", "name": group}},
         "access": [{"roleRef": {"kind": "ClusterRole", "name": "admin"}, "clusterWide": True}],
         "rules": rules,
-        "masking": {"profile": "Off", "reason": "a bench"},
+        "masking": masked or {"profile": "Off", "reason": "a bench"},
     }
     policy = {
         "apiVersion": "chaperone.dev/v1alpha1",
         "kind": "AgentPolicy",
-        "metadata": {"name": GROUP},
+        "metadata": {"name": group},
         "spec": spec,
     }
     stack.admin.apply("applying the bench policy", [policy])
-    path = stack.layout.kubeconfig(GROUP)
-    subject = f"{GROUP}-agent"
+    path = stack.layout.kubeconfig(group)
     people.write_agent(
-        stack.layout, path, stack.gateway_url, subject=subject, groups=[GROUP], run="run-bench"
+        stack.layout, path, stack.gateway_url, subject=f"{group}-agent", groups=[group], run="run-bench"
     )
     up.wait_for_agent(path, "/api/v1/namespaces/default")
     return people.token_of(path)

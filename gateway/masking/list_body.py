@@ -66,8 +66,6 @@ class ListBody(StoredBody):
     # -- items
 
     def _items(self, batch: Batch) -> bytes:
-        if self._sight.clears(batch.raw):
-            return batch.raw
         return batch.separator.join([self._sight.raw(item) for item in batch.items])
 
     def _rows(self, batch: Batch) -> bytes:

@@ -38,10 +38,6 @@ class Sight:
         self.place = place
         self.counts: dict[str, int] = {}
 
-    def clears(self, raw: bytes) -> bool:
-        """Whether `raw`, a whole value or several, can go as it is."""
-        return self._clears(raw)
-
     def raw(self, raw: bytes) -> bytes:
         """One JSON value as the client may see it: the same bytes where nothing was masked. Raises what masking raises,
         and gateway.masking.json_text.UnreadableJsonError."""
