@@ -5,9 +5,13 @@ The pictures in docs/images are made here (CHAPERONE_PICTURES=docs/images).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
+import termios
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,11 +173,12 @@ def test_somebody_without_rights_sees_and_does_nothing(
 
 
 def test_a_run_is_watched_searched_for_and_ended(agents: Agents, agent: Kubectl, login: Login) -> None:
-    doomed = agents.kubectl("browsing", run="run-to-be-ended")
+    run = f"run-to-be-ended-{uuid.uuid4().hex[:6]}"
+    doomed = agents.kubectl("browsing", run=run)
     assert doomed.run("get", "configmaps", "-n", "default").returncode == 0
     assert doomed.run("get", "daemonsets", "-A").returncode == 1
     page = login(ALICE, path="/sessions/")
-    row = page.get_by_role("row").filter(has_text="run-to-be-ended")
+    row = page.get_by_role("row").filter(has_text=run)
     expect(row).to_be_visible(timeout=15_000)
     row.get_by_role("link").click()
     expect(page.get_by_text("daemonsets.apps")).to_be_visible()
@@ -219,7 +224,8 @@ def test_it_fits_a_phone_and_a_keyboard(agent: Kubectl, login: Login, scheme: st
 
 def test_a_recorded_terminal_plays(stack: up.Stack, agents: Agents, pod_namespace: str, login: Login) -> None:
     """`exec -it` through the gateway, then its replay in the browser: what the pod printed stands on the player."""
-    agent = agents.kubectl("browsing", run="run-with-a-terminal")
+    run = f"run-with-a-terminal-{uuid.uuid4().hex[:6]}"
+    agent = agents.kubectl("browsing", run=run)
     typed_in(
         agent,
         "exec",
@@ -232,14 +238,14 @@ def test_a_recorded_terminal_plays(stack: up.Stack, agents: Agents, pod_namespac
         "-c",
         "echo seen-in-the-terminal; sleep 1; ls /",
     )
-    page = login(ALICE, path="/audit/?run=run-with-a-terminal")
+    page = login(ALICE, path=f"/audit/?run={run}")
     replay = page.get_by_role("link", name="Replay").first
     expect(replay).to_be_visible()
     replay.click()
     expect(page.get_by_text("are those in the audit record")).to_be_visible()
     player = page.locator("#player")
     expect(player.locator(".ap-term, .ap-terminal").first).to_be_visible(timeout=15_000)
-    player.click()
+    page.get_by_role("button", name="Play").click()
     expect(player).to_contain_text("seen-in-the-terminal", timeout=20_000)
     picture(page, "console-replay")
 
@@ -247,6 +253,7 @@ def test_a_recorded_terminal_plays(stack: up.Stack, agents: Agents, pod_namespac
 def typed_in(agent: Kubectl, *arguments: str) -> None:
     """Run kubectl with a terminal of its own, to its end."""
     main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     process = subprocess.Popen(
         agent.command(*arguments), stdin=side, stdout=side, stderr=side, env=agent.environment()
     )
