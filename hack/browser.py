@@ -33,7 +33,7 @@ def find_browser(environ: Mapping[str, str], log: Callable[[str], None]) -> Brow
     for name in NAMES:
         if (path := shutil.which(name)) is not None:
             return Browser(Path(path), {})
-    folder = filled_once(cache_folder(environ) / "chromium-with-fonts", lambda partial: _fill(partial, log))
+    folder = filled_once(cache_folder(environ) / "chromium-fonts", lambda partial: _fill(partial, log))
     libraries = sorted({str(path.parent) for path in (folder / "usr" / "lib").rglob("*.so*")})
     return Browser(
         folder / "usr/lib/chromium/chromium",
@@ -68,5 +68,5 @@ def _fill(folder: Path, log: Callable[[str], None]) -> None:
         '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
         '<dir prefix="relative">usr/share/fonts</dir><dir>/usr/share/fonts</dir>'
         "<alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>"
-        '<cachedir prefix="relative">font-cache</cachedir></fontconfig>\n'
+        '<cachedir prefix="xdg">fontconfig</cachedir></fontconfig>\n'
     )
