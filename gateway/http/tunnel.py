@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 QUIET = 0.05
 """Seconds without a byte from upstream after which a tap lets go what it held back."""
+LONGEST_WAIT = 0.25
+"""Seconds after which it does so all the same: a line that grows without a pause is watched by somebody."""
 
 
 class Tap(Protocol):
@@ -51,6 +53,7 @@ class Tunnel:
         "_upstream",
         "_upstream_done",
         "_upstream_full",
+        "_waits_until",
         "bytes_received",
     )
 
@@ -72,7 +75,7 @@ class Tunnel:
         self._client_full = self._upstream_full = self._braked = self._ending = False
         self._loop = asyncio.get_running_loop()
         self._quiet: asyncio.TimerHandle | None = None
-        self._stirred_at = 0.0
+        self._stirred_at = self._waits_until = 0.0
         self.bytes_received = 0
 
     def open(self, early: bytes) -> None:
@@ -133,14 +136,16 @@ class Tunnel:
 
     def _stir(self, *, again: bool) -> None:
         """again: silence begins anew."""
+        now = self._loop.time()
         if again:
-            self._stirred_at = self._loop.time()
+            self._stirred_at = now
         if self._quiet is None:
+            self._waits_until = now + LONGEST_WAIT
             self._quiet = self._loop.call_later(QUIET, self._fell_quiet)
 
     def _fell_quiet(self) -> None:
         self._quiet = None
-        left = self._stirred_at + QUIET - self._loop.time()
+        left = min(self._stirred_at + QUIET, self._waits_until) - self._loop.time()
         if left > 0:
             self._quiet = self._loop.call_later(left, self._fell_quiet)
         elif self._tap is not None and self._client is not None:

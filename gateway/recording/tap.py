@@ -72,6 +72,7 @@ class StreamTap:
         self._status = b""
         self._deaf = False
         self._braked = False
+        self._braked_at = 0.0
         if track is not None:
             track.failed, track.relieved = self._sink_failed, self._relieved
 
@@ -184,7 +185,7 @@ class StreamTap:
         if recorder.truncated and self._terms.required and self._stream is not None:
             self._stream.end_after_this(LIMIT_REACHED)
         if track.is_full and not self._braked and self._stream is not None:
-            self._braked = True
+            self._braked, self._braked_at = True, self._clock()
             self._stream.brake(True)
             self._stream.later(self._patience, self._still_full)
 
@@ -194,7 +195,12 @@ class StreamTap:
             self._stream.brake(False)
 
     def _still_full(self) -> None:
-        if self._braked and self._track is not None:
+        """Since the brake that this was called for, or since a later one, which has a call of its own?"""
+        if (
+            self._braked
+            and self._track is not None
+            and self._clock() - self._braked_at >= 0.9 * self._patience
+        ):
             self._track.give_up(NO_ANSWER)
 
     def _sink_failed(self, reason: str) -> None:

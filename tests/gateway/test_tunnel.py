@@ -511,6 +511,20 @@ def test_what_a_tap_holds_back_comes_after_a_moment_of_silence() -> None:
     play(scene, upstream=Upstream(echo), open_tap=recorder.open)
 
 
+def test_what_a_tap_holds_back_comes_also_where_silence_never_does() -> None:
+    async def serve(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(switching() + b"[spinner")
+        while not reader.at_eof():
+            writer.write(b".")
+            await asyncio.sleep(0.01)
+
+    async def scene(stage: Stage) -> None:
+        client = await opened(stage)
+        assert b"spinner" in await client.reader.readuntil(b"spinner")
+
+    play(scene, upstream=Upstream(serve), open_tap=Recorder().open)
+
+
 def test_what_a_tap_holds_back_comes_before_the_end() -> None:
     async def serve(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(switching() + b"a[b")

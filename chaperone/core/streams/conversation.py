@@ -84,7 +84,7 @@ class Conversation:
                 self._listener.resized(columns, rows)
         elif kind is Kind.STDIN and self._terms.typed:
             self._hear_typing(event)
-        return self.wire.to_upstream(event)
+        return self.wire.to_upstream(event) if self._terms.rewrites else b""
 
     def _hear_typing(self, chunk: Chunk) -> None:
         data = chunk.data
@@ -138,7 +138,7 @@ class Conversation:
         """Written for the client. Empty messages open a channel; of a message that was cut, no empty rest is sent."""
         if chunk.data:
             self._listener.shown(chunk.channel, chunk.data)
-        if not (chunk.data or chunk.ends) and chunk.channel in self._begun:
+        if not self._terms.rewrites or (not (chunk.data or chunk.ends) and chunk.channel in self._begun):
             return b""
         self._begun.add(chunk.channel)
         return self.wire.to_client(chunk)
@@ -160,7 +160,7 @@ class Conversation:
             out += [self._show(Chunk(channel, released))] if released else []
         if self._typing is not None and (data := self._typing.idle()):
             self._listener.typed(data)
-        return b"".join(out) if self._terms.rewrites else b""
+        return b"".join(out)
 
     def ended(self) -> bytes:
         """Upstream sends nothing more: the rest of what was held."""
