@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaperone.core.masking.detection import Known
+from chaperone.core.masking.json_text import read_json
 from chaperone.core.masking.masker import Masker
+from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
+from chaperone.core.masking.placeholder import MARKER
 from chaperone.core.masking.restoring_search import placeholders, rewrite, strings
 from chaperone.core.masking.search import KNOWN_VALUE
+from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
 LAST_APPLIED: Path = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
 """What kubectl's client-side apply keeps for its next run. It only compares the names of fields with it, so masked text
@@ -63,13 +67,34 @@ class Live:
         if path == LAST_APPLIED:
             return text
         raw = text.encode(errors="surrogatepass")
-        changed = rewrite(raw, self.values.get)
+        changed = rewrite(raw, self.values.get, document=self._document)
         if changed is raw:
             return text
         try:
             return changed.decode(errors="surrogatepass")
         except UnicodeDecodeError as error:
             raise NotTextError(path) from error
+
+    def _document(self, raw: bytes) -> bytes | None:
+        """A text that is a document, with its strings resolved as its format writes them."""
+        nested = _taken_apart(raw)
+        if nested is None:
+            return None
+        for slot in nested.slots:
+            if MARKER in slot.value:
+                slot.container[slot.key] = self.resolved(slot.value)
+        text = nested.rewritten()
+        return None if text is None else text.encode()
+
+
+def _taken_apart(raw: bytes) -> Nested | None:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    if text.lstrip()[:1] in ("{", "["):
+        return read_json(text) or read_yaml(text)
+    return read_yaml(text) if "\n" in text and looks_like_yaml(text) else None
 
 
 def look(document: Mapping[str, Any], place: Place, masker: Masker) -> Live:

@@ -12,6 +12,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -27,6 +28,8 @@ MOST_UNPACKED = 16 * 1024 * 1024
 
 Swap = Callable[[str], bytes | None]
 """What stands for a placeholder; None: it stays."""
+Document = Callable[[bytes], bytes | None]
+"""A text that is a document, with its strings rewritten one by one as its format writes them; None: it is none."""
 
 PLAIN = re.compile(rb"masked-[a-z2-7]{24}")
 _GZIP = b"\x1f\x8b\x08"
@@ -95,17 +98,41 @@ def strings(document: Any, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
             yield from strings(child, (*path, index))
 
 
-def rewrite(raw: bytes, swap: Swap, layers: int = MOST_LAYERS) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Rewriting:
+    swap: Swap
+    document: Document
+    layers: int
+
+    @property
+    def inside(self) -> _Rewriting:
+        """For what is one layer further inside. Raises UnopenableError."""
+        if self.layers == 0:
+            raise UnopenableError
+        return replace(self, layers=self.layers - 1)
+
+
+def no_document(_raw: bytes) -> bytes | None:
+    """Every text is taken as it is."""
+    return None
+
+
+def rewrite(raw: bytes, swap: Swap, layers: int = MOST_LAYERS, *, document: Document = no_document) -> bytes:
     """The text with each placeholder replaced by what `swap` says, whatever it is wrapped in; the same object where
     nothing was. Raises UnopenableError."""
-    changed = _rewritten_gzip(raw, swap, layers) if raw.startswith(_GZIP) else raw
+    return _rewritten(raw, _Rewriting(swap, document, layers))
+
+
+def _rewritten(raw: bytes, how: _Rewriting) -> bytes:
+    changed = _rewritten_gzip(raw, how) if raw.startswith(_GZIP) else raw
     if changed is not raw:
         return changed
     if MARKER.encode() in raw:
-        fit = _json_text if is_json(raw) else _as_it_is
-        changed = PLAIN.sub(lambda match: _swapped(match[0], swap, fit), raw)
+        changed = how.document(raw) or raw
+        fit = _json_text if is_json(changed) else _as_it_is
+        changed = PLAIN.sub(lambda match: _swapped(match[0], how.swap, fit), changed)
     if _is_encoded(changed):
-        changed = _rewritten_base64(changed, swap, layers)
+        changed = _rewritten_base64(changed, how)
     return raw if changed == raw else changed
 
 
@@ -146,15 +173,15 @@ def _is_encoded(raw: bytes) -> bool:
     return _WRAPPED.fullmatch(raw) is not None and any(needle in _BREAKS.sub(b"", raw) for needle in _ENCODED)
 
 
-def _rewritten_gzip(raw: bytes, swap: Swap, layers: int) -> bytes:
+def _rewritten_gzip(raw: bytes, how: _Rewriting) -> bytes:
     unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         plain = unpacking.decompress(raw, MOST_UNPACKED)
     except zlib.error:
         return raw
-    if unpacking.unconsumed_tail or layers == 0:
+    if unpacking.unconsumed_tail:
         raise UnopenableError
-    changed = rewrite(plain, swap, layers - 1)
+    changed = _rewritten(plain, how.inside)
     if changed is plain:
         return raw
     if unpacking.unused_data or not unpacking.eof:
@@ -162,14 +189,14 @@ def _rewritten_gzip(raw: bytes, swap: Swap, layers: int) -> bytes:
     return gzip.compress(changed, mtime=0)
 
 
-def _rewritten_base64(raw: bytes, swap: Swap, layers: int) -> bytes:
+def _rewritten_base64(raw: bytes, how: _Rewriting) -> bytes:
     """Each run of base64 characters; a text that is nothing but base64 may be broken into lines."""
     joined = _BREAKS.sub(b"", raw) if _WRAPPED.fullmatch(raw) else raw
-    changed = _RUN.sub(lambda match: _rewritten_run(match[0], swap, layers), joined)
+    changed = _RUN.sub(lambda match: _rewritten_run(match[0], how), joined)
     return raw if changed == joined else changed
 
 
-def _rewritten_run(run: bytes, swap: Swap, layers: int) -> bytes:
+def _rewritten_run(run: bytes, how: _Rewriting) -> bytes:
     """Where a run is a part of a longer text, the base64 may begin up to three characters later."""
     bare = run.rstrip(b"=")
     for skipped in range(4):
@@ -178,9 +205,7 @@ def _rewritten_run(run: bytes, swap: Swap, layers: int) -> bytes:
         plain = base64.b64decode(encoded + b"=" * (-len(encoded) % 4))
         if not _is_worth(plain):
             continue
-        if layers == 0:
-            raise UnopenableError
-        changed = rewrite(plain, swap, layers - 1)
+        changed = _rewritten(plain, how.inside)
         if changed is not plain:
             again = base64.b64encode(changed)
             padded = len(bare) < len(run) or len(encoded) % 4 == 0

@@ -166,6 +166,8 @@ FILES = Case(
         **{
             "app.properties": "port=8080\ndb.password=file-word\n",
             "app.json": '{"db": {"password": "js\\"on"}}',
+            "app.yaml": "replicas: 1\nauth:\n  rootPassword: 'it''s #1: \\\\ word'\n",
+            "lines": "# tok_abcdefgh\n- a: 1\n- b",
             "note": "use tok_abcdefgh for it",
         }
     ),
@@ -205,7 +207,7 @@ VARIABLE = env_of(ENV.seen)[1]
 def test_the_masked_objects_hold_placeholders_where_secrets_are() -> None:
     for case in (DB, ENV, FILES, CUSTOM, HELM):
         assert case.live.places
-    assert len(placeholders(orjson.dumps(FILES.seen))) == 3
+    assert len(placeholders(orjson.dumps(FILES.seen))) == 5
 
 
 @pytest.mark.parametrize("case", [DB, ENV, FILES, CUSTOM, HELM])
@@ -241,6 +243,12 @@ RESOLVED: dict[str, tuple[Case, Media, Any, Any]] = {
         {"data": {"x": b64(base64.b64decode(DB.seen["data"]["blob"]) + b"!")}},
         {"data": {"x": b64(b"\xff\x00\xfe\x01!")}},
     ),
+    "text in bytes that are none": (
+        DB,
+        MERGE,
+        {"data": {"x": b64(b"\xff" + base64.b64decode(PASSWORD))}},
+        {"data": {"x": b64(b"\xffhunter2 hunter2")}},
+    ),
     "a variable by name": (ENV, STRATEGIC, web(VARIABLE), web(variable("DB_PASSWORD", "pa$$ word"))),
     "a list in another order": (
         ENV,
@@ -265,6 +273,18 @@ RESOLVED: dict[str, tuple[Case, Media, Any, Any]] = {
         MERGE,
         {"data": {"app.json": FILES.seen["data"]["app.json"].replace('"db"', '"database": 1, "db"')}},
         {"data": {"app.json": '{"database": 1, "db": {"password": "js\\"on"}}'}},
+    ),
+    "another document edited beside the secret": (
+        FILES,
+        MERGE,
+        {"data": {"app.yaml": FILES.seen["data"]["app.yaml"].replace("replicas: 1", "replicas: 3")}},
+        {"data": {"app.yaml": "replicas: 3\nauth:\n  rootPassword: 'it''s #1: \\\\ word'\n"}},
+    ),
+    "a comment in a document": (
+        FILES,
+        MERGE,
+        {"data": {"lines": FILES.seen["data"]["lines"].replace("a: 1", "a: 2")}},
+        {"data": {"lines": "# tok_abcdefgh\n- a: 2\n- b"}},
     ),
     "a token in a text that is edited": (
         FILES,
