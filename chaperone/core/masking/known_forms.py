@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
+from chaperone.core.masking.keys import LONGEST, is_secret, judgement
+
 MIN_LENGTH = 6
 """Bytes; a shorter value is part of too many others."""
 MIN_FORM = 8
@@ -29,6 +31,9 @@ _PATH = re.compile(rb"(?:/[\w.-]{1,64}){1,12}/?")
 _PUBLIC_PEM = re.compile(
     rb"\s*(?:-----BEGIN (?:TRUSTED |X509 )?(?:CERTIFICATE|PUBLIC KEY)(?: REQUEST)?-----[^-]*-----END [A-Z0-9 ]+-----\s*)+"
 )
+_ONE_WORD = re.compile(rb"(?=\D*\d|[^a-z]*[a-z].*[A-Z]|[^A-Z]*[A-Z].*[a-z])[A-Za-z0-9+/_-]{12,}={0,2}")
+"""As a line of a key: no word of a language, and no setting."""
+_SETTING = re.compile(rb"(?:export\s+|-\s+)?[\"']?([\w.-]{1,200})[\"']?\s*[:=]\s*\S.*")
 _PEM_LINE = re.compile(rb"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 _COMMON = frozenset(
     b"""administrator anonymous cassandra changeit clickhouse cockroach coredns database default development
@@ -40,6 +45,8 @@ _COMMON = frozenset(
     text/plain utf-8 cluster.local kube-system kube-public""".split()
 )
 """What stands in Secrets beside the secrets, and everywhere else too."""
+
+_judge = judgement()
 
 
 def is_telling(value: bytes) -> bool:
@@ -61,11 +68,24 @@ def forms(value: bytes) -> frozenset[bytes]:
 
 
 def _lines(value: bytes) -> Iterator[bytes]:
-    """The lines of a value with many: a log shows it line by line."""
+    """The lines of a value with many: a log shows it line by line. Of a file of settings only the lines that are secrets:
+    `apiVersion: v1` and `LOG_LEVEL=info` stand in other places too."""
     if b"\n" in value:
         for line in map(bytes.strip, value.splitlines()):
-            if len(line) >= MIN_LINE and not _PEM_LINE.fullmatch(line) and is_telling(line):
+            if (
+                len(line) >= MIN_LINE
+                and not _PEM_LINE.fullmatch(line)
+                and is_telling(line)
+                and _is_secret_line(line)
+            ):
                 yield line
+
+
+def _is_secret_line(line: bytes) -> bool:
+    if _ONE_WORD.fullmatch(line):
+        return True
+    setting = _SETTING.fullmatch(line)
+    return setting is not None and is_secret(_judge(setting[1].decode(errors="replace")[-LONGEST:]))
 
 
 def _encoded(value: bytes) -> Iterator[bytes]:

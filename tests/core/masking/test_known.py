@@ -144,6 +144,27 @@ def test_each_line_of_a_value_with_many_is_found() -> None:
     assert found.spans("-----BEGIN PRIVATE KEY-----") == []
 
 
+def test_of_a_file_of_settings_only_the_secrets_are_known() -> None:
+    found = known(
+        "apiVersion: v1\nkind: Configuration\nLOG_LEVEL=information\n- name: web-frontend\nauthentication\nPOSTGRES_DATABASE\n"
+        "export DB_PASSWORD=hunter2-and-more\n  token: 'xyz-and-more'\nuser with words of a language\nTm90IGEga2V5LCBvbmx5"
+    )
+    harmless = (
+        "apiVersion: v1",
+        "kind: Configuration",
+        "LOG_LEVEL=information",
+        "- name: web-frontend",
+        "authentication",
+    )
+    assert not [
+        line
+        for line in (*harmless, "POSTGRES_DATABASE", "user with words of a language")
+        if found.spans(line)
+    ]
+    for line in ("export DB_PASSWORD=hunter2-and-more", "token: 'xyz-and-more'", "Tm90IGEga2V5LCBvbmx5"):
+        assert found.spans(f"log: {line}"), line
+
+
 def test_a_long_value_that_was_cut_short_is_masked_as_far_as_it_goes() -> None:
     value = "".join(f"{index:04x}" for index in range(0, 4000, 37))
     text = f"see {value[:300]}... for more"
