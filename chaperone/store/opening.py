@@ -19,24 +19,24 @@ class Store(Reader):
 
     def __init__(self, url: sa.URL) -> None:
         self.url = url
-        self._engine = make_engine(url)
-        super().__init__(self._engine)
+        self.engine = make_engine(url)
+        super().__init__(self.engine)
 
     def holds(self) -> tuple[Hold, ...]:
-        return retention.all_holds(self._engine)
+        return retention.all_holds(self.engine)
 
     def hold(self, run: str, *, reason: str, by: str, now: float) -> None:
-        retention.hold(self._engine, run, reason=reason, by=by, now=now)
+        retention.hold(self.engine, run, reason=reason, by=by, now=now)
 
     def release(self, run: str) -> bool:
-        return retention.release(self._engine, run)
+        return retention.release(self.engine, run)
 
     def key_beside(self) -> Path | None:
         """Where the gateway keeps its signing key beside an SQLite store."""
         return Path(str(self.url.database)).parent / KEY_FILE if is_sqlite(self.url) else None
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 def open_store(address: str) -> Store:
@@ -45,6 +45,10 @@ def open_store(address: str) -> Store:
     if is_sqlite(url) and not Path(str(url.database)).is_file():
         raise StoreMismatchError(f"there is no audit store at {url.database}")
     store = Store(url)
-    with unavailable("the audit store cannot be opened"):
-        check(store._engine)
+    try:
+        with unavailable("the audit store cannot be opened"):
+            check(store.engine)
+    except BaseException:
+        store.close()
+        raise
     return store

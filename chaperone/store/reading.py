@@ -257,7 +257,7 @@ def _cursor(at: int, number: int) -> str:
 def _place(cursor: str) -> tuple[int, int]:
     """Raises ValueError for what is no cursor."""
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         at, _, number = text.partition(".")
         place = int(at), int(number)
     except ValueError as fault:

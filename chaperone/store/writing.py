@@ -56,18 +56,12 @@ class StoreWriter:
 
     def open(self) -> Link | None:
         self.close()
-        with unavailable(f"the audit store {shown(self._url)} cannot be opened"):
-            if self._own is not None:
-                make_file(self._url)
-                with self._in_turn():
-                    migrate(self._engine)
-            else:
-                migrate(self._engine)
-            self._connection = connection = self._engine.connect()
-            self._hold_alone(connection)
-            with self._in_turn(), connection.begin():
-                self._number = self._register(connection)
-                return self._tail(connection)
+        try:
+            with unavailable(f"the audit store {shown(self._url)} cannot be opened"):
+                return self._open()
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, batch: Sequence[Sealed], checkpoint: bytes | None, *, durable: bool) -> None:
         connection = self._connection
@@ -93,6 +87,17 @@ class StoreWriter:
                 lock.close()
 
     # Opening
+
+    def _open(self) -> Link | None:
+        if self._turn is not None:
+            make_file(self._url)
+        with self._in_turn():
+            migrate(self._engine)
+        self._connection = connection = self._engine.connect()
+        self._hold_alone(connection)
+        with self._in_turn(), connection.begin():
+            self._number = self._register(connection)
+            return self._tail(connection)
 
     def _in_turn(self) -> AbstractContextManager[None]:
         """SQLite has one writer at a time; waiting in the kernel is quicker and fairer than its own asking again."""

@@ -1,0 +1,1 @@
+"""Tests of chaperone.store, on real databases."""
