@@ -152,3 +152,35 @@ def test_the_controller_touches_secrets_only_where_it_keeps_the_certificate() ->
     assert all(
         rule["resourceNames"] and set(rule["verbs"]) == {"get", "update"} for rule in cluster_role["rules"]
     )
+
+
+def rules_for_people(role: str) -> list[dict[str, Any]]:
+    (found,) = [
+        item for item in MANIFESTS if item["kind"] == "ClusterRole" and item["metadata"]["name"] == role
+    ]
+    rules: list[dict[str, Any]] = found["rules"]
+    return rules
+
+
+def test_people_look_at_sessions_and_throw_their_switch_and_no_more() -> None:
+    look, end = (rules_for_people(f"chaperone-session-{word}") for word in ("viewer", "ender"))
+    reads = ["get", "list", "watch"]
+    assert [(rule["resources"], rule["verbs"]) for rule in look] == [(["agentsessions"], reads)]
+    assert [(rule["resources"], rule["verbs"]) for rule in end] == [(["agentsessions"], [*reads, "patch"])]
+
+
+def test_only_the_gateway_makes_sessions_and_only_the_controller_deletes_them() -> None:
+    may: dict[str, set[str]] = {}
+    for account in (
+        "chaperone-gateway",
+        "chaperone-controller",
+        "chaperone-webhook",
+        "chaperone-impersonator",
+    ):
+        for _, rule in rules_of(account):
+            if "agentsessions" in rule["resources"]:
+                may.setdefault(account, set()).update(rule["verbs"])
+    assert may == {
+        "chaperone-gateway": {"get", "list", "watch", "create"},
+        "chaperone-controller": {"get", "list", "watch", "delete"},
+    }

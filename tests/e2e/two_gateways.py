@@ -1,0 +1,66 @@
+"""A second gateway beside that of the stack, and requests counted one by one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from hack.cluster.pki import write_private
+from hack.stack import programs, up
+from hack.stack.ports import free_port
+from hack.stack.programs import Program
+
+NAME = "gateway-2"
+
+
+@contextmanager
+def second_gateway(stack: up.Stack) -> Iterator[tuple[str, Program]]:
+    """Its URL, and the program; it shares nothing with the first but the cluster."""
+    layout = stack.layout
+    config: dict[str, Any] = yaml.safe_load(layout.config("gateway").read_text())
+    port, health = free_port(), free_port()
+    config["listen"]["port"], config["health"]["port"] = port, health
+    folder = layout.directory / "audit-2"
+    folder.mkdir(exist_ok=True)
+    config["audit"]["store"] = f"sqlite:///{folder / 'audit.db'}"
+    write_private(layout.config(NAME), yaml.safe_dump(config).encode())
+    program = Program(
+        NAME, ("-m", "gateway", "--config", str(layout.config(NAME))), f"http://127.0.0.1:{health}/readyz"
+    )
+    programs.start(layout, program)
+    try:
+        programs.wait_well(layout, program)
+        yield f"https://127.0.0.1:{port}", program
+    finally:
+        programs.stop(layout, program)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One run at one gateway, request by request: kubectl asks for more than it is told to."""
+
+    url: str
+    token: str
+    ca: str
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        """Code and decoded body."""
+        place = urlsplit(self.url)
+        connection = http.client.HTTPSConnection(
+            str(place.hostname), place.port, timeout=60, context=ssl.create_default_context(cafile=self.ca)
+        )
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
