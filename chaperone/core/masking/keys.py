@@ -76,7 +76,7 @@ _PASSWORD = re.compile(
 _STRONG = re.compile(
     r"secret(?!ar)|token(?!i[sz])|credential|apikey|accesskey|privatekey|privkey|connectionstring|connstr"
     r"|sharedkey|accountkey|masterkey|licen[sc]ekey|signingkey|encryptionkey|decryptionkey|bearer|keytab"
-    r"|dockerconfig|dockercfg|htpasswd|pgpass|netrc|idrsa|ided25519|idecdsa|iddsa|webhookurl|requirepass"
+    r"|dockerconfig|dockercfg|htpasswd|pgpass|netrc|idrsa|ided25519|idecdsa|iddsa|webhookurl|requirepass|restuserkey"
 )
 _WORDS = frozenset(
     {"pass", "pwd", "psk", "dsn", "jwt", "cred", "creds", "passkey", "hmac", "otp", "apitoken", "pat"}

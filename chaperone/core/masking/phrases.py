@@ -48,7 +48,8 @@ _ASSIGNED = re.compile(
 )
 _WORD_BEFORE = re.compile(r"([A-Za-z]+)[ \t]\Z")
 _SECOND_WORDS = frozenset({"key", "string", "phrase", "code", "word", "secret", "token"})
-_OPENING = re.compile(r"(?P<slashes>\\*)(?P<quote>[\"'`])")
+_OPENING = re.compile(r"""(?P<slashes>\\*)(?P<quote>'"'"'|'\\''|["'`])""")
+"""Of a quoted value; the longer ones are how a shell says a quote inside of quotes."""
 _INLINE = re.compile(
     r"""(?:[^\s"'`<,;&\\)}\]] | \\. | [)}\]](?![\s,;)}\]"'`]|\Z) | ,(?!\s|\Z|[\w.\-]+[=:]) | ;(?!\s|\Z|[\w .\-]+=)
         | &(?![&\s]|\Z|[\w.\-]+=) | ["'`](?![\s,;:)}\]>]|\Z))++""",
