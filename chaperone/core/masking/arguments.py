@@ -9,12 +9,14 @@ from typing import Any
 
 from chaperone.core.masking.keys import LONGEST, Naming, is_secret
 from chaperone.core.masking.phrases import ARGUMENT, Hit
+from chaperone.core.masking.placeholder import holds_placeholder
 from chaperone.core.masking.programs import programs_in, secret_part
 from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.values import is_harmless
 from chaperone.core.masking.work import Work
 
-_ASSIGNED = re.compile(r"(?P<key>-{0,2}[A-Za-z_][\w.\-/\[\]]*)(?:=|:(?=[^/\\]))(?!=)")
+_ASSIGNED = re.compile(r"(?P<key>-{0,2}[A-Za-z_][\w.\-/\[\]]*)=(?!=)")
+_NEXT = re.compile(r",(?=[\w.\-\[\]]+=)")
 _MOST_NAMES = 3
 _SHORT = re.compile(r"-(?P<flag>[pPawuUk])(?P<glued>=?[\s\S]*)")
 _SCRIPT_FLAG = re.compile(r"-[a-z]{0,4}c")
@@ -29,13 +31,15 @@ def mask_arguments(work: Work, words: list[Any], frame: Frame, program: Any = No
     if not any("-" in text or "=" in text or ":" in text for text in texts):
         return
     flags: str | None = None
-    for at, text in enumerate(texts):
-        if not text:
+    for at in range(len(words)):
+        text = words[at]
+        if not isinstance(text, str) or not text or holds_placeholder(text):
             continue
         if text[0] == "-" and len(text) > 1:
-            if text[1] != "-" and _SHORT.match(text):
+            short = _SHORT.fullmatch(text)
+            if short and not is_secret(work.judge(text[1:][-LONGEST:])):
                 flags = programs_in([*texts, *_strings(program)]) if flags is None else flags
-                _short(work, words, at, frame, flags)
+                _short(work, words, at, frame, short, known=short["flag"] in flags)
             else:
                 _long(work, words, at, frame)
         if "=" in text and " " not in text.partition("=")[0] and not _is_script(texts, at):
@@ -69,23 +73,18 @@ def _long(work: Work, words: list[Any], at: int, frame: Frame) -> None:
         work.hide(words, at + 1, frame, ARGUMENT)
 
 
-def _short(work: Work, words: list[Any], at: int, frame: Frame, flags: str) -> None:
-    """A flag of one letter, with its value in the same word or in the next one."""
-    matched = _SHORT.fullmatch(words[at])
-    if matched is None:
-        return
-    flag, glued = matched["flag"], matched["glued"]
+def _short(work: Work, words: list[Any], at: int, frame: Frame, short: re.Match[str], *, known: bool) -> None:
+    """A flag of one letter, with its value in the same word or in the next one. known: the program is one that takes a
+    secret there.
+    """
+    flag, glued = short["flag"], short["glued"]
     place, offset, value = (at, 2, glued) if glued else (at + 1, 0, _following(words, at))
     if glued.startswith("="):
         offset, value = 3, glued[1:]
     secret = secret_part(flag, value, glued=bool(glued)) if value else None
-    known = flag in flags
     if secret is None or not (known or (flag == "p" and _UNLIKE_WORDS.fullmatch(value))):
         return
-    if flag in "uU" and not known:
-        return
-    if "=" not in words[at][:3] or known:
-        work.hide_hits(words, place, frame, [Hit(offset + secret[0], offset + secret[1], ARGUMENT)])
+    work.hide_hits(words, place, frame, [Hit(offset + secret[0], offset + secret[1], ARGUMENT)])
 
 
 def _assigned(work: Work, words: list[Any], at: int, frame: Frame) -> None:
@@ -97,7 +96,17 @@ def _assigned(work: Work, words: list[Any], at: int, frame: Frame) -> None:
             return
         naming = work.judge(matched["key"].lstrip("-")[-LONGEST:])
         start = matched.end()
-        if is_secret(naming) and start < len(text):
-            if not is_harmless(text[start:], password=naming is Naming.PASSWORD):
-                work.hide_hits(words, at, frame, [Hit(start, len(text), ARGUMENT)])
+        if is_secret(naming):
+            end = _value_end(words, at, start)
+            if end > start and not is_harmless(text[start:end], password=naming is Naming.PASSWORD):
+                work.hide_hits(words, at, frame, [Hit(start, end, ARGUMENT)])
             return
+
+
+def _value_end(words: list[Any], at: int, start: int) -> int:
+    """Where a value ends: with its word, but for `--set a=x,b=y`."""
+    text = words[at]
+    before = words[at - 1] if at else ""
+    listed = text.startswith("--set") or (isinstance(before, str) and before.startswith("--set"))
+    following = _NEXT.search(text, start) if listed else None
+    return following.start() if following else len(text)

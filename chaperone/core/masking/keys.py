@@ -76,7 +76,7 @@ _PASSWORD = re.compile(
 _STRONG = re.compile(
     r"secret(?!ar)|token(?!i[sz])|credential|apikey|accesskey|privatekey|privkey|connectionstring|connstr"
     r"|sharedkey|accountkey|masterkey|licen[sc]ekey|signingkey|encryptionkey|decryptionkey|bearer|keytab"
-    r"|dockerconfig|dockercfg|htpasswd|pgpass|netrc|idrsa|ided25519|idecdsa|iddsa|webhookurl|requirepass|restuserkey"
+    r"|dockerconfig|dockercfg|htpasswd|pgpass|netrc|idrsa|ided(?:25519)?\Z|idecdsa|iddsa|webhookurl|requirepass|restuserkey"
 )
 _WORDS = frozenset(
     {"pass", "pwd", "psk", "dsn", "jwt", "cred", "creds", "passkey", "hmac", "otp", "apitoken", "pat"}
@@ -428,8 +428,11 @@ def _is_one_of(name: str, more: frozenset[str]) -> bool:
 def _read(words: list[str]) -> Naming:
     if len(words) > 1 and words[-1] in _OF_SECRETS and words[-2] != "from" and is_secret(_read(words[:-1])):
         return Naming.SECRETS
-    while len(words) > 1 and words[-1] in _FORMS:
-        words = words[:-1]
+    naming = _read_whole(words)
+    return _read(words[:-1]) if naming is Naming.PLAIN and len(words) > 1 and words[-1] in _FORMS else naming
+
+
+def _read_whole(words: list[str]) -> Naming:
     joined = "".join(words)
     if _NEVERTHELESS.search(joined):
         return Naming.PASSWORD

@@ -51,21 +51,25 @@ _SECOND_WORDS = frozenset({"key", "string", "phrase", "code", "word", "secret", 
 _OPENING = re.compile(r"""(?P<slashes>\\*)(?P<quote>'"'"'|'\\''|["'`])""")
 """Of a quoted value; the longer ones are how a shell says a quote inside of quotes."""
 _INLINE = re.compile(
-    r"""(?:[^\s"'`<,;&\\)}\]] | \\. | [)}\]](?![\s,;)}\]"'`]|\Z) | ,(?!\s|\Z|[\w.\-]+[=:]) | ;(?!\s|\Z|[\w .\-]+=)
+    r"""(?:\$\([^()\n]*\) | \$\{[^{}\n]*\} | \{\{[^{}\n]*\}\} | [^\s"'`<,;&\\)}\]] | \\.
+        | [)}\]](?![\s,;)}\]"'`]|\Z) | ,(?!\s|\Z|[\w.\-]+[=:])
+        | ;(?!\s|\Z|[\w .\-]+=)
         | &(?![&\s]|\Z|[\w.\-]+=) | ["'`](?![\s,;:)}\]>]|\Z))++""",
     re.VERBOSE,
 )
 _LINE_START = re.compile(
     r"[ \t]*(?:(?:#|//|;|--|!)[ \t]*)?(?:- +)*(?:export[ \t]+|set[ \t]+|ENV[ \t]+|ARG[ \t]+)?[\"']?"
 )
-_REST = re.compile(r"[^\r\n]*")
+_LINE = re.compile(r"([ \t]*)([^\r\n]*)(?:\r?\n|\Z)")
+_LONGEST_START = 64
+"""Characters of a line before a name that still begins it."""
 _COMMENT = re.compile(r"[ \t]+#.*")
 _BLOCK = re.compile(r"[|>][-+0-9]*[ \t]*(?:\r?\n|\Z)")
 _PROSE = re.compile(r"[A-Za-z][a-z]*(?:n't)?[.,:;!?]?(?=[ \t]+\S)")
 _CONTINUED = re.compile(r"\\\r?\n[^\r\n]*")
 
 _FLAG = re.compile(
-    r"(?<!\S)[\"'`]?--?(?P<key>[A-Za-z][\w.\-]*+)[ \t]++(?P<value>[\"'`]?[^\s\"'`\-][^\s\"'`]*+|[\"'`][^\"'`\n]++)"
+    r"(?<!\S)[\"'`]?--?(?P<key>[A-Za-z][\w.\-]*+)[ \t]++(?P<value>[\"'`][^\"'`\n]++|[^\s\"'`\-][^\s\"'`]*+)"
 )
 _NO_VALUES = frozenset(
     {
@@ -126,7 +130,7 @@ _PAIRED = re.compile(
     re.VERBOSE,
 )
 _NETRC = re.compile(
-    r"(?:^|\s)(?:machine|default)\s[^\n]*?(?:\n\s*\w+ \S+)*?\s*\b(?:password|passwd)\s+(?P<value>\S+)"
+    r"(?:^|\s)(?:machine|default)\s[^\n]{0,200}?(?:\n[ \t]*\w+ \S+){0,4}?\s*\b(?:password|passwd)\s+(?P<value>\S+)"
 )
 _DIRECTIVE = re.compile(
     r"(?m)^[ \t]*(?:requirepass|masterauth|ldap_bind_pw|bindpw|rootpw|olcRootPW|passwd?|password|userPassword::?"
@@ -233,7 +237,7 @@ class Phrases:
         if header:
             scheme = _HEADER_SCHEME.match(text, at)
             return scheme.end() if scheme else at, _end(_HEADER_END, text, at)
-        if lines and _LINE_START.fullmatch(text[text.rfind("\n", 0, match.start()) + 1 : match.start()]):
+        if lines and _begins_line(text, match.start()):
             return _rest_of_line(text, match)
         return at, _end(_INLINE, text, at)
 
@@ -293,12 +297,23 @@ def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
     return start, line if line >= 0 and opening["quote"] == "`" else len(text)
 
 
+def _begins_line(text: str, at: int) -> bool:
+    start = text.rfind("\n", max(0, at - _LONGEST_START), at) + 1
+    return (start > 0 or at <= _LONGEST_START) and _LINE_START.fullmatch(text, start, at) is not None
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    return end - 1 if end > start and text[end - 1] == "\r" else end
+
+
 def _rest_of_line(text: str, match: re.Match[str]) -> tuple[int, int]:
     start = match.end()
     block = _BLOCK.match(text, start) if match["sign"] == ":" else None
     if block:
         return _block(text, match.start(), block.end())
-    end = _end(_REST, text, start)
+    end = _line_end(text, start)
     while end > start and text[end - 1] == "\\" and (more := _CONTINUED.match(text, end - 1)):
         end = more.end()
     comment = _COMMENT.search(text, start, end)
@@ -314,11 +329,11 @@ def _block(text: str, key_at: int, start: int) -> tuple[int, int]:
     line = text.rfind("\n", 0, key_at) + 1
     indent = len(text[line:key_at]) - len(text[line:key_at].lstrip(" "))
     end = start
-    for found in re.finditer(r"([ \t]*)([^\r\n]*)(?:\r?\n|\Z)", text[start:]):
+    for found in _LINE.finditer(text, start):
         if found[2] and len(found[1]) <= indent:
             break
         if found[2]:
-            end = start + found.end(2)
+            end = found.end(2)
     first = text[start:end]
     return start + len(first) - len(first.lstrip()), end
 
@@ -327,8 +342,7 @@ def _is_prose(text: str, match: re.Match[str], start: int, end: int) -> bool:
     """Whether what follows a colon is a sentence that goes on: "failed to read token: permission denied by…"."""
     if text[match.start() - 1 : match.start()] in ('"', "'"):
         return False
-    line_end = _end(_REST, text, match.end())
-    return _PROSE.match(text[match.end() : line_end]) is not None and end > start
+    return end > start and _PROSE.match(text, match.end(), _line_end(text, start)) is not None
 
 
 def _urls(text: str) -> Iterator[Hit]:

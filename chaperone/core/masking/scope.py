@@ -86,12 +86,25 @@ def is_exempt(place: Where) -> bool:
 
 def _reaches(exemption: Exemption, node: Any, place: Place, namespace: str) -> bool:
     """Whether an exemption speaks of this object. The URL decides; what an object says of itself only where the URL
-    leaves it open, as in a `List`."""
-    version = _text(node.get("apiVersion")) if isinstance(node, dict) else ""
-    kind = (place.kind or (_text(node.get("kind")) if isinstance(node, dict) else "")).lower()
-    group = place.group if place.resource or not version else version.rpartition("/")[0]
-    names = {kind, f"{kind}s", f"{kind}es", place.resource.lower()} - {"", "s", "es"}
+    leaves it open, as in a `List`.
+    """
+    if place.resource:
+        names, group = _singulars(place.resource.lower()), place.group
+    else:
+        kind = _text(node.get("kind")).lower() if isinstance(node, dict) else ""
+        names = {kind, f"{kind}s", f"{kind}es", f"{kind.removesuffix('y')}ies"}
+        group = _text(node.get("apiVersion")).rpartition("/")[0] if isinstance(node, dict) else ""
     return exemption.api_group == group and exemption.kind.lower() in names and exemption.reaches(namespace)
+
+
+def _singulars(resource: str) -> set[str]:
+    """The resource, and what its kind may be called."""
+    return {
+        resource,
+        resource.removesuffix("s"),
+        resource.removesuffix("es"),
+        f"{resource.removesuffix('ies')}y",
+    }
 
 
 def _text(value: Any) -> str:

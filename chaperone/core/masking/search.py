@@ -127,8 +127,6 @@ def _apart(text: str, hits: Iterable[Hit]) -> list[Hit]:
     """Hits that do not overlap, in their order: those that do become one. What is masked already stays as it is."""
     merged: list[Hit] = []
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
-        if hit.start >= hit.end:
-            continue
         if merged and hit.start < merged[-1].end:
             if hit.end > merged[-1].end:
                 merged[-1] = merged[-1]._replace(end=hit.end, placeholder="")

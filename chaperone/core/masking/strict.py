@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaperone.core.masking.placeholder import holds_placeholder
 from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.values import is_opaque, is_plain
 from chaperone.core.masking.work import Work
@@ -33,13 +34,13 @@ _LONGEST_VALUE = 4096
 
 def mask_value(work: Work, node: dict[str, Any], frame: Frame) -> None:
     """The `value` beside a name."""
-    if not is_plain(node["value"]):
+    if _is_open(node["value"]) and not is_plain(node["value"]):
         work.hide(node, "value", frame, "strict-value")
 
 
 def mask_config(work: Work, data: dict[str, Any], frame: Frame) -> None:
     for key, value in data.items():
-        if isinstance(value, str) and _is_one_line(value) and is_opaque(value):
+        if isinstance(value, str) and _is_one_line(value) and _is_open(value) and is_opaque(value):
             work.hide(data, key, frame, "strict-config")
 
 
@@ -50,7 +51,12 @@ def mask_annotation(work: Work, node: dict[str, Any], key: str, frame: Frame) ->
         or domain == "checksum"
     ):
         return False
-    return "ublic" not in key and not is_plain(node[key]) and work.hide(node, key, frame, "strict-annotation")
+    return (
+        "ublic" not in key
+        and _is_open(node[key])
+        and not is_plain(node[key])
+        and work.hide(node, key, frame, "strict-annotation")
+    )
 
 
 def mask_neighbours(work: Work, node: dict[str, Any], frame: Frame) -> None:
@@ -61,9 +67,15 @@ def mask_neighbours(work: Work, node: dict[str, Any], frame: Frame) -> None:
             isinstance(value, str)
             and key not in _LOGINS
             and work.judge(key[-200:]).value == "plain"
+            and _is_open(value)
             and is_opaque(value)
         ):
             work.hide(node, key, frame, "strict-neighbour")
+
+
+def _is_open(value: str) -> bool:
+    """Whether nothing in it was masked before: what is left of it is no secret then."""
+    return not holds_placeholder(value)
 
 
 def _is_one_line(value: str) -> bool:

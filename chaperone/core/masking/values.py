@@ -220,7 +220,7 @@ _PLAIN = re.compile(
       | [\d*/,\- ]{1,32}                                     # a schedule
       | \.{0,2}/?[\w.\-]+(?:/[\w.\-*]+)*/?                   # a path
       | (?:[\w.\-]+(?::\d+)?/)*[\w.\-]+(?::[\w.\-]+)?(?:@sha256:[0-9a-f]{64})?   # an image
-      | (?:[\w'"(),.:;!?%/\-]{1,24}(?:[ ]|\Z))+              # a sentence
+      | (?:[\w'"(),.:;!?%/\-]{1,24}[ ]){2,}[\w'"(),.:;!?%/\-]{1,24}              # a sentence
     """,
     re.VERBOSE,
 )
@@ -229,7 +229,7 @@ _PUBLIC = re.compile(
     r"-----BEGIN (?:CERTIFICATE|PUBLIC KEY|CERTIFICATE REQUEST)-----|LS0tLS1CRUdJTiBD|LS0tLS1CRUdJTiBQVUJM"
 )
 """Certificates and public keys, plain and in base64."""
-_TOKEN = re.compile(r"[A-Za-z0-9+/=_\-]{20,}")
+_TOKEN = re.compile(r"[A-Za-z0-9+/=_\-]{16,}")
 _DIGEST = re.compile(
     r"(?:sha\d{1,3}[:\-])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})"
 )
@@ -247,7 +247,7 @@ def is_plain(value: str) -> bool:
     """
     if is_harmless(value) or is_public(value):
         return True
-    if len(value) > _LONGEST_PLAIN or is_opaque(value):
+    if len(value) > _LONGEST_PLAIN or "PRIVATE KEY" in value or is_opaque(value):
         return False
     return all(_PLAIN.fullmatch(part.strip()) for part in _BETWEEN.split(value) if part.strip())
 

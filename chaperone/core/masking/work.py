@@ -9,7 +9,7 @@ from chaperone.core.masking.keys import Judgement
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.phrases import Hit, Phrases
 from chaperone.core.masking.place import SecretPlace
-from chaperone.core.masking.placeholder import Mint, encoded, holds_placeholder
+from chaperone.core.masking.placeholder import Mint, encoded, is_placeholder
 from chaperone.core.masking.report import Report
 from chaperone.core.masking.scope import Frame, Where, is_exempt, where
 from chaperone.core.masking.terms import Terms
@@ -84,7 +84,7 @@ class Work:
         False: the string stays as it is (exempt, submitted, already masked).
         """
         text: str = container[key]
-        if holds_placeholder(text):
+        if is_placeholder(text):
             return False
         value = text if value is None else value
         placeholder = self._placeholder(place or where(frame, key), value, rule, as_bytes=as_bytes)

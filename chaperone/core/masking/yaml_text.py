@@ -125,7 +125,7 @@ def _write(token: str, old: str, new: str) -> str:
         return _in_block(token, old, new)
     if token[:1] == '"':
         return json.dumps(new, ensure_ascii=False)
-    if token[:1] == "'":
+    if token[:1] == "'" and "\n" not in new:
         return "'" + new.replace("'", "''") + "'"
     if _PLAIN_SAFE.fullmatch(new) or (token == old and _differs_by_placeholders(new)):
         return new
@@ -141,12 +141,15 @@ def _in_block(token: str, old: str, new: str) -> str:
     """A block scalar line by line; in double quotes where its lines are not its value's (folded, or joined)."""
     lines = token.splitlines(keepends=True)
     head, body = lines[0], lines[1:]
-    values, news = old.split("\n"), new.split("\n")
+    values, ends = old.rstrip("\n").split("\n"), token[len(token.rstrip("\n")) :]
     indent = min((len(line) - len(line.lstrip(" ")) for line in body if line.strip()), default=0)
-    stripped = [line[indent:].rstrip("\r\n") for line in body]
-    trailing = "\n" if token.endswith("\n") else ""
-    same_end = old.endswith("\n") == new.endswith("\n")
-    if not (head.startswith("|") and same_end) or stripped[: len(values)] != values[: len(stripped)]:
-        return json.dumps(new, ensure_ascii=False) + trailing
-    written = [" " * indent + line if line else "" for line in news]
-    return head + "\n".join(written).rstrip("\n") + trailing
+    seen = [line[indent:].rstrip("\r\n") for line in body[: len(values)]]
+    if not head.startswith("|") or seen != values or _line_ends(old) != _line_ends(new):
+        return json.dumps(new, ensure_ascii=False) + ends
+    written = [" " * indent + line if line else "" for line in new.rstrip("\n").split("\n")]
+    return head + "\n".join(written) + ends
+
+
+def _line_ends(text: str) -> int:
+    """How many of them are at its end."""
+    return len(text) - len(text.rstrip("\n"))
