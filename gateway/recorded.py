@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chaperone.core.approval import Approval
 from chaperone.core.audit import Stage
 from chaperone.core.identity import Caller
-from chaperone.core.request import Request
+from chaperone.core.request import Request, redact_target
 from chaperone.core.verdict import Action, Verdict
 from gateway.http.framing import Head
 from gateway.known_reads import end_record
@@ -62,8 +62,8 @@ class Recorded:
         self.forwarded_at = 0.0
 
     def record(self, stage: Stage, code: int | None = None, reason: str = "") -> dict[str, Any]:
-        standing = self.standing
-        return request_record(
+        standing, request = self.standing, self.request
+        record = request_record(
             stage=stage,
             audit_id=self.audit_id,
             received_at=self.received_at,
@@ -71,13 +71,16 @@ class Recorded:
             peer=self.peer,
             head=self._head,
             caller=self.caller,
-            request=self.request,
+            request=request,
             verdict=self.verdict,
             identity=standing.governed.identity if standing is not None else None,
             forwarded_at=self.forwarded_at,
             code=code,
             reason=reason,
         )
+        if standing is not None and request is not None and request.is_connect:
+            record["requestURI"] = redact_target(self._path.services.show_target(request, standing))
+        return record
 
     def begun_record(
         self, stage: Stage, code: int, known: KnownRead | None, masked: Mapping[str, int]

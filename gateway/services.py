@@ -277,6 +277,15 @@ async def no_tap(_request: Request, _standing: Standing, _verdict: Verdict, _aud
     return None
 
 
+ShowTarget = Callable[[Request, "Standing"], str]
+"""Path and query of a request as records may show them. Raises nothing."""
+
+
+def whole_target(request: Request, _standing: Standing) -> str:
+    """As it is."""
+    return request.target
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything one worker's data path needs, made once at the start. masking: what knows the secrets of live objects,
@@ -295,3 +304,4 @@ class Services:
     choose_filter: ChooseFilter = no_filter
     masking: Engine | None = None
     open_tap: OpenTap = no_tap
+    show_target: ShowTarget = whole_target

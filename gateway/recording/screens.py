@@ -33,7 +33,7 @@ class EngineScreens:
 
 
 class ChooseScreens:
-    """Implements gateway.recording.taps.ChooseScreens: all that is masked for this caller is masked here."""
+    """Implements gateway.recording.tap.ChooseScreens: all that is masked for this caller is masked here."""
 
     def __init__(self, engine: MaskingEngine) -> None:
         self._engine = engine

@@ -18,6 +18,7 @@ from gateway.http.framing import Header
 from gateway.recording.terms import RecordingTerms
 from gateway.recording.track import RecordingError, Track
 from gateway.services import TappedStream
+from gateway.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ class Screens(Protocol):
     def make(self) -> Screen:
         """For one channel."""
         ...
+
+
+ChooseScreens = Callable[[Request, Standing], Screens | None]
+"""None: nothing of this stream is masked."""
 
 
 class StreamTap:

@@ -16,7 +16,8 @@ from chaperone.core.recording.transcript import Transcript
 from chaperone.core.request import Request
 from chaperone.core.streams.negotiation import is_stream
 from chaperone.core.verdict import Verdict
-from gateway.recording.tap import NO_ANSWER, Screens, StreamTap
+from gateway.recording.commands import command_of, screened
+from gateway.recording.tap import NO_ANSWER, ChooseScreens, Screens, StreamTap
 from gateway.recording.terms import RecordingTerms, recording_terms
 from gateway.recording.track import RecordingError, Track
 from gateway.services import Tap
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 THREADS = 4
 NO_SINK = "this gateway is configured to record nothing"
-
-ChooseScreens = Callable[[Request, Standing], Screens | None]
-"""None: nothing of this stream is masked."""
 
 
 def no_screens(_request: Request, _standing: Standing) -> Screens | None:
@@ -148,7 +146,7 @@ def scene_of(
         namespace=request.namespace,
         pod=request.name,
         container=request.parameter("container") or "",
-        command=tuple(_screened(value, screens) for name, value in every if name == "command"),
+        command=screened(command_of(request), screens),
         tty=_is_true(request.parameter("tty")),
         stdin=_is_true(request.parameter("stdin")),
         ports=tuple(
@@ -164,13 +162,6 @@ def scene_of(
         audit_id=audit_id,
         started_at=now,
     )
-
-
-def _screened(text: str, screens: Screens | None) -> str:
-    if screens is None:
-        return text
-    screen = screens.make()
-    return (screen.feed(text.encode()) + screen.flush()).decode("utf-8", "replace")
 
 
 def _is_true(value: str | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -12,7 +13,9 @@ from chaperone.core.policy import policy_set
 from chaperone.core.request import Request, parse
 from chaperone.core.verdict import Action, Verdict
 from gateway.masking.engine import MaskingEngine
+from gateway.recording.commands import ShownTargets, screened
 from gateway.recording.screens import ChooseScreens
+from gateway.recording.tap import Screens
 from gateway.recording.taps import scene_of
 from gateway.services import UnkeptRuns
 from gateway.standing import Standing, standing_of
@@ -83,3 +86,41 @@ def test_a_secret_in_a_command_is_not_in_the_scene() -> None:
     scene = scene_of(asked, governed, verdict, audit_id="a", now=1.0, screens=screens)
     assert scene.command == ("curl", "-H", f"X-Key:{STARS.decode()}")
     assert (scene.tty, scene.stdin, scene.ports) == (True, False, (80,))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["echo", TOKEN.decode()], ["echo", STARS.decode()]),
+        (["sh", "-c", f"X={TOKEN.decode()} run"], ["sh", "-c", f"X={STARS.decode()} run"]),
+        (["ls", "-la", "ü"], ["ls", "-la", "ü"]),
+    ],
+)
+def test_or03_records_show_commands_without_their_secrets(words: list[str], shown: list[str]) -> None:
+    query = "?" + urlencode([("command", word) for word in words] + [("stdout", "true")], quote_via=quote)
+    target = ShownTargets(ChooseScreens(engine()))(request(query), standing(MASKED))
+    read = parse("GET", target, upgrade="websocket")
+    assert isinstance(read, Request)
+    assert [value for name, value in read.parameters if name == "command"] == shown
+    assert read.parameter("stdout") == "true"
+    assert read.path == request().path
+
+
+def test_a_password_and_its_option_are_two_words() -> None:
+    screens = ChooseScreens(engine())(request(), standing(MASKED))
+    shown = screened(("mysql", "--password", "Tr0ub4dor-and-3"), screens)
+    assert shown[:2] == ("mysql", "--password")
+
+
+def test_a_command_that_cannot_be_masked_is_withheld() -> None:
+    def fail(_request: Request, _standing: Standing) -> Screens | None:
+        raise RuntimeError("no pattern engine")
+
+    target = ShownTargets(fail)(request("?command=secret"), standing(MASKED))
+    assert "secret" not in target
+    assert "withheld" in target
+
+
+def test_where_masking_is_off_records_show_what_was_asked() -> None:
+    asked = request(f"?command={TOKEN.decode()}")
+    assert ShownTargets(ChooseScreens(engine()))(asked, standing(ALLOW_ALL)) == asked.target

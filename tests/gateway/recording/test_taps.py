@@ -15,8 +15,8 @@ import pytest
 from chaperone.core.recording.reading import Reading, What
 from chaperone.core.request import Request
 from chaperone.core.streams.conversation import Screen
-from gateway.recording.tap import LIMIT_REACHED, Screens
-from gateway.recording.taps import ChooseScreens, Taps, TapSettings, no_screens
+from gateway.recording.tap import LIMIT_REACHED, ChooseScreens, Screens
+from gateway.recording.taps import Taps, TapSettings, no_screens
 from gateway.standing import Standing
 from tests.core.streams.framing import KEY, SUCCESS, SpdyEnd, data, failure, rst, sent, shown, ws
 from tests.core.streams.screens import SECRET, WordScreen
