@@ -349,6 +349,7 @@ class Exchange(Recorded):
             verdict,
             self.audit_id,
             echo=self._echo,
+            steady=self._restoration.steady if self._restoration is not None else None,
         )
         self._passage = passage = Passage(self._path, self, plan, self._connection)
         await passage.open()

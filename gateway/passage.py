@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaperone.core.masking import Echo
 from chaperone.core.request import Request
@@ -27,6 +27,7 @@ from gateway.run_gate import stream_end
 from gateway.run_state import NEVER
 from gateway.services import Tap
 from gateway.standing import KnownRead, Standing
+from gateway.steady import steady
 from gateway.tasks import must_wait
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ CLIENT_GONE = 499
 @dataclass(slots=True)
 class Plan:
     """What is to be sent, decided, and not changed any more. identity: the impersonation headers on the wire. known: of
-    a read that was sent before, with the same verdict. echo: what the agent wrote itself at places that are masked."""
+    a read that was sent before, with the same verdict. echo: what the agent wrote itself at places that are masked.
+    steady: what the metadata in its answer is to say, where the API server's own numbers would tell too much."""
 
     request: Request
     head: Head
@@ -56,6 +58,7 @@ class Plan:
     audit_id: str
     known: KnownRead | None = None
     echo: Echo | None = None
+    steady: Mapping[str, Any] | None = None
 
 
 def is_long_running(request: Request) -> bool:
@@ -105,7 +108,8 @@ class Passage:
         self._expiry: asyncio.TimerHandle | None = None
         self._reason = ""
         self._used_token = ""
-        self._filter = path.services.choose_filter(plan.request, plan.standing, plan.verdict, plan.echo)
+        chosen = path.services.choose_filter(plan.request, plan.standing, plan.verdict, plan.echo)
+        self._filter = steady(chosen, plan.steady)
         self._retried = False
         self._is_stream = plan.known is None and is_long_running(plan.request)
         self._recorded = False

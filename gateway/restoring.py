@@ -73,13 +73,15 @@ class Engine(Protocol):
 @dataclass(frozen=True, slots=True)
 class Restoration:
     """A request as it goes on. sent: as it came. version: of the object that it must find, "" where that does not
-    matter. echo: what the agent wrote itself at places that are masked on reading."""
+    matter. echo: what the agent wrote itself at places that are masked on reading. steady: the metadata to be shown in
+    the answer, whatever the API server says; None: as it says."""
 
     request: Request
     sent: Request
     media: Media = Media.JSON
     version: str = ""
     echo: Written = frozenset()
+    steady: Mapping[str, Any] | None = None
 
 
 class Restorer:
@@ -163,7 +165,12 @@ class Restorer:
         if live is not None:
             self._count(request, live, result, standing)
         return Restoration(
-            _with_body(request, decoded, result), request, decoded.media, result.version, result.echo
+            request=_with_body(request, decoded, result),
+            sent=request,
+            media=decoded.media,
+            version=result.version,
+            echo=result.echo,
+            steady=live.masked.get("metadata") if live is not None and _tries(request, result) else None,
         )
 
     async def _look(
@@ -224,6 +231,11 @@ def _with_body(request: Request, decoded: Decoded, result: Restored) -> Request:
     if result.resolve is None:
         return request
     return replace(request, body=restored(request.body, decoded, result.resolve), as_sent=request.body)
+
+
+def _tries(request: Request, result: Restored) -> bool:
+    """Whether the answer could tell if a value was right, although nothing was written."""
+    return request.dry_run and bool(result.guesses)
 
 
 def _refused(request: Request, result: Unrestorable) -> RefusalError:

@@ -44,6 +44,7 @@ from gateway.masking.choice import Choice
 from gateway.masking.engine import MaskingEngine
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
+from gateway.recording.commands import ShownTargets
 from gateway.recording.folder import FolderSink, cut_record, repaired
 from gateway.recording.screens import ChooseScreens
 from gateway.recording.taps import Taps, TapSettings
@@ -175,6 +176,7 @@ class Worker:
             choose_filter=Choice(self.masking),
             masking=self.masking,
             open_tap=self.taps,
+            show_target=ShownTargets(ChooseScreens(self.masking)),
         )
 
     def checks(self) -> Checks:

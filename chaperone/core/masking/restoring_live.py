@@ -17,7 +17,7 @@ from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
 from chaperone.core.masking.placeholder import MARKER
-from chaperone.core.masking.restoring_search import placeholders, rewrite, strings
+from chaperone.core.masking.restoring_search import PLAIN, placeholders, rewrite, strings
 from chaperone.core.masking.search import KNOWN_VALUE
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
@@ -76,13 +76,18 @@ class Live:
             raise NotTextError(path) from error
 
     def _document(self, raw: bytes) -> bytes | None:
-        """A text that is a document, with its strings resolved as its format writes them."""
+        """A text that is a document, with its strings resolved: spelled as they were where that reads as meant, else as
+        the format writes them."""
         nested = _taken_apart(raw)
         if nested is None:
             return None
         for slot in nested.slots:
             if MARKER in slot.value:
                 slot.container[slot.key] = self.resolved(slot.value)
+        plain = PLAIN.sub(lambda match: self.values.get(match[0].decode(), match[0]), raw)
+        again = _taken_apart(plain)
+        if again is not None and again.roots == nested.roots:
+            return plain
         text = nested.rewritten()
         return None if text is None else text.encode()
 
