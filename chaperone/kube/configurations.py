@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaperone.kube.rbac import APP_LABELS, rbac_manifests
+from chaperone.kube.rbac import APP_LABELS, GATEWAY, SERVICE_ACCOUNT_PREFIX, rbac_manifests
 
 __all__ = [
     "AGENT_GUARD",
@@ -133,7 +133,9 @@ def webhook_configurations(
     )
     return [
         _configuration("MutatingWebhookConfiguration", APPROVALS, [_stamp(reach), _stamp_sessions(reach)]),
-        _configuration("ValidatingWebhookConfiguration", OWN_KINDS, _own_kinds(reach)),
+        _configuration(
+            "ValidatingWebhookConfiguration", OWN_KINDS, _own_kinds(reach, namespace, server_version)
+        ),
         _configuration("ValidatingWebhookConfiguration", AGENT_GUARD, guard),
     ]
 
@@ -229,16 +231,27 @@ def _stamp_sessions(reach: Reach) -> Manifest:
     return _webhook("stamp-sessions", reach.client_config("/mutate-session"), rules)
 
 
-def _own_kinds(reach: Reach) -> list[Manifest]:
+def _own_kinds(reach: Reach, namespace: str, server_version: tuple[int, int]) -> list[Manifest]:
+    """The gateway writes the status of every active session all the time: where the server can tell, it is not asked."""
     kinds = {
         "approvals": ("/validate-approval", ["approvalrequests", "approvalrequests/status"]),
         "policies": ("/validate-policy", ["agentpolicies", "agentpolicies/status"]),
         "sessions": ("/validate-session", ["agentsessions", "agentsessions/status"]),
     }
+    spared = [{"name": "not-the-counts-of-the-gateway", "expression": _not_counts(namespace)}]
+    more = {"sessions": {"matchConditions": spared}} if server_version >= GUARDED_FROM else {}
     return [
-        _webhook(name, reach.client_config(path), [_own(resources)])
+        _webhook(name, reach.client_config(path), [_own(resources)], **more.get(name, {}))
         for name, (path, resources) in kinds.items()
     ]
+
+
+def _not_counts(namespace: str) -> str:
+    gateway = json.dumps(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{GATEWAY}")
+    return (
+        "!(has(request.subResource) && request.subResource == 'status'"
+        f" && request.userInfo.username == {gateway})"
+    )
 
 
 def _closed_guard(reach: Reach, identities: Iterable[str]) -> Manifest:

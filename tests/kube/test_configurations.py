@@ -85,6 +85,29 @@ def test_own_kinds_fail_closed_with_their_status_in_every_version(version: tuple
             assert all(rule["apiVersions"] == ["*"] for rule in webhook["rules"])
 
 
+@pytest.mark.parametrize(
+    ("username", "request_", "asked"),
+    [
+        ("system:serviceaccount:kube-chaperone:chaperone-gateway", {"subResource": "status"}, False),
+        ("system:serviceaccount:kube-chaperone:chaperone-gateway", {}, True),
+        ("system:serviceaccount:elsewhere:chaperone-gateway", {"subResource": "status"}, True),
+        (CODER, {"subResource": "status"}, True),
+        ("alice", {}, True),
+    ],
+)
+def test_only_the_gateways_own_counts_are_not_asked_about(
+    username: str, request_: dict[str, Any], asked: bool
+) -> None:
+    own = {webhook["name"]: webhook for webhook in built()["chaperone-own-kinds"]["webhooks"]}
+    (condition,) = own["sessions.chaperone.dev"]["matchConditions"]
+    assert [name for name, webhook in own.items() if "matchConditions" in webhook] == [
+        "sessions.chaperone.dev"
+    ]
+    request = {**request_, "userInfo": {"username": username}}
+    assert evaluated(condition["expression"], request) is asked
+    assert "matchConditions" not in str(built((1, 27))["chaperone-own-kinds"])
+
+
 def test_the_decision_is_stamped_before_it_is_checked() -> None:
     stamping = built()["chaperone-approvals"]
     assert stamping["kind"] == "MutatingWebhookConfiguration"
@@ -201,14 +224,16 @@ def test_exactly_one_way_to_the_webhook(ways: dict[str, Any]) -> None:
 
 def passes(user: dict[str, Any], resource: tuple[str, str], identities: list[str]) -> bool:
     """Do all matchConditions let a request through to the guard? Evaluated as CEL, as the API server does."""
-    environment = cel.NewEnv(variables={"request": cel.Type.DYN})
     request = {"userInfo": user, "resource": {"group": resource[0], "version": "v1", "resource": resource[1]}}
-    results = [
-        environment.compile(condition["expression"]).eval(data={"request": request})
-        for condition in guard_conditions(identities)
-    ]
-    assert all(result.type() == cel.Type.BOOL for result in results)
-    return all(result.value() for result in results)
+    results = [evaluated(condition["expression"], request) for condition in guard_conditions(identities)]
+    return all(results)
+
+
+def evaluated(expression: str, request: dict[str, Any]) -> bool:
+    environment = cel.NewEnv(variables={"request": cel.Type.DYN})
+    result = environment.compile(expression).eval(data={"request": request})
+    assert result.type() == cel.Type.BOOL
+    return bool(result.value())
 
 
 FORWARDED = {"username": "anybody", "extra": {"chaperone.dev/run": ["r"]}}
