@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from chaperone.core.policy import (
-    PRESENT,
+    CAPABLE,
     BrokenPolicy,
     Capabilities,
     Policy,
@@ -55,7 +55,7 @@ class PolicySnapshot:
         max_age: float,
         clock: Callable[[], float],
         jitter: Callable[[], float],
-        capabilities: Capabilities = PRESENT,
+        capabilities: Capabilities = CAPABLE,
         terms: MirrorTerms | None = None,
         rights_pause: float = RIGHTS_PAUSE,
     ) -> None:

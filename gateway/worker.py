@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chaperone.core.identity import Caller
-from chaperone.core.policy import PRESENT, Capabilities, RiskSettings
+from chaperone.core.policy import Capabilities, RiskSettings
 from chaperone.core.token import Refused
 from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.connection import Connection
@@ -102,7 +102,7 @@ class Worker:
         self.snapshot = PolicySnapshot(
             control,
             risk_settings=RiskSettings(guard_namespace=settings.guard_namespace),
-            capabilities=capabilities(settings),
+            capabilities=Capabilities(recording=bool(settings.recordings.path)),
             max_age=settings.max_policy_age,
             clock=time.monotonic,
             jitter=random.random,
@@ -305,11 +305,6 @@ def make_credential(settings: GatewaySettings, control: Connection) -> MintedCre
         clock=time.monotonic,
         jitter=random.random,
     )
-
-
-def capabilities(settings: GatewaySettings) -> Capabilities:
-    """What this gateway does of what this version can do."""
-    return replace(PRESENT, recording=PRESENT.recording and bool(settings.recordings.path))
 
 
 def make_sink(settings: RecordingSettings) -> FolderSink | None:

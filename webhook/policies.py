@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaperone.core.guard import check_policy
-from chaperone.core.policy import PRESENT, Fault
+from chaperone.core.policy import Capabilities, Fault
 from chaperone.settings.webhook import AccountSettings
 from webhook.review import ALLOWED, Answer, denied
 
@@ -34,7 +34,7 @@ def _compiled(request: Obj) -> Answer:
         return denied("the review holds no policy", code=400, reason="BadRequest")
     if _is_repair_of_metadata(request, obj):
         return ALLOWED
-    faults, warnings = check_policy(obj, PRESENT)
+    faults, warnings = check_policy(obj, Capabilities())
     if faults:
         name = str(request.get("name") or "")
         return denied(

@@ -48,25 +48,7 @@ def _unrecordable(policy: Policy) -> str:
     )
 
 
-def _shows_secrets(request: Request, capabilities: Capabilities) -> bool:
-    """A stored secret comes back in the answer to every verb but create (to a delete: where a finalizer keeps it, or
-    as the list of what a deletecollection removed)."""
-    if request.resource != "secrets" or request.group or capabilities.masking:
-        return False
-    return request.verb != "create"
-
-
-def _unmaskable(policy: Policy) -> str:
-    if policy.masking_profile == "Off":
-        return ""
-    return (
-        "masking is on and this version of the gateway cannot mask yet; a person can set "
-        'masking.profile: "Off" in the policy, with a rule that allows this'
-    )
-
-
 _CHECKS: tuple[tuple[Callable[[Request, Capabilities], bool], Check], ...] = (
     (_unmasked_traffic, _too_strict),
     (_streams, _unrecordable),
-    (_shows_secrets, _unmaskable),
 )

@@ -503,7 +503,9 @@ def test_what_rbac_is_asked() -> None:
 
 
 def test_policies_are_checked_with_faults_or_warnings() -> None:
-    faults, warnings = check_policy(policy_object(mode="x", masking={}), Capabilities())
+    faults, warnings = check_policy(policy_object(mode="x"), Capabilities())
     assert ([item.path for item in faults], warnings) == (["spec.mode"], ())
-    faults, warnings = check_policy(policy_object(masking={}), Capabilities())
-    assert (faults, [item.path for item in warnings]) == ((), ["spec.masking.profile"])
+    faults, warnings = check_policy(
+        policy_object(recording={"streams": "Required"}), Capabilities(recording=False)
+    )
+    assert (faults, [item.path for item in warnings]) == ((), ["spec.recording.streams"])

@@ -395,18 +395,17 @@ def test_a_group_glob_needs_a_group() -> None:
 
 def test_a_set_of_policies_is_in_order_and_keeps_the_broken_apart() -> None:
     objects = [policy_object("b"), policy_object("a"), policy_object("c", mode="x")]
-    policies = policy_set(objects, RiskSettings(guard_namespace="guard"), Capabilities(masking=True))
+    policies = policy_set(objects, RiskSettings(guard_namespace="guard"), Capabilities(recording=False))
     assert [item.name for item in policies.policies] == ["a", "b"]
     assert [item.name for item in policies.broken] == ["c"]
     assert policies.risk_settings.guard_namespace == "guard"
-    assert policies.capabilities == Capabilities(masking=True, recording=False)
+    assert policies.capabilities == Capabilities(recording=False)
     sound, broken = policies.governing(CALLER)
     assert ([item.name for item in sound], [item.name for item in broken]) == (["a", "b"], ["c"])
     assert policy_set([]).risk_settings == RiskSettings()
 
 
 WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "masking is asked for and not there": ({"masking": {}}, "spec.masking.profile", "cannot mask yet"),
     "critical risks are allowed": ({"defaults": {"critical": "Allow"}}, "spec.defaults.critical", "destroy"),
     "a rule lifts what cannot be lifted": (
         {"rules": [rule("Allow", resources=["pods", "nodes/proxy"])]},
@@ -437,7 +436,7 @@ def test_warnings(spec: dict[str, Any], path: str, message: str) -> None:
 
 
 def test_a_gateway_that_is_set_to_record_nothing_warns_of_what_must_be_recorded() -> None:
-    compiled = compile_policy(policy_object(recording={"streams": "Required"}), Capabilities())
+    compiled = compile_policy(policy_object(recording={"streams": "Required"}), Capabilities(recording=False))
     assert isinstance(compiled, Policy)
     assert [fault.path for fault in compiled.warnings] == ["spec.recording.streams"]
     assert "recordings.path" in compiled.warnings[0].message
@@ -451,12 +450,3 @@ def test_a_policy_that_is_what_it_says_has_no_warnings() -> None:
         rule("Allow", "c", expression='request.name == "x"'),
     ]
     assert warnings_of(policy_object(rules=rules)) == {}
-
-
-def test_a_gateway_that_masks_and_records_warns_of_neither() -> None:
-    compiled = compile_policy(
-        policy_object(masking={}, recording={"streams": "Required"}),
-        Capabilities(masking=True, recording=True),
-    )
-    assert isinstance(compiled, Policy)
-    assert compiled.warnings == ()

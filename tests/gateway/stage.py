@@ -361,9 +361,7 @@ def play(
     async def run() -> None:
         recording = upstream or Upstream()
         await recording.start()
-        compiled = policy_set(
-            policies, capabilities=Capabilities(recording=records, masking=masking is not None)
-        )
+        compiled = policy_set(policies, capabilities=Capabilities(recording=records))
         assert not compiled.broken, compiled.broken
         authenticator, snapshot = FakeAuthenticator(caller), FakeSnapshot(compiled)
         audit, metrics, credential, holds = FakeAudit(), FakeMetrics(), FakeCredential(), FakeHolds()

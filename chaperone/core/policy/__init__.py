@@ -8,7 +8,7 @@ from chaperone.core.policy.compilation import compile_policy, policy_set
 from chaperone.core.policy.compiled import BrokenPolicy, Policy, PolicySet
 from chaperone.core.policy.question import Question, View
 from chaperone.core.policy.terms import (
-    PRESENT,
+    CAPABLE,
     Access,
     ApprovalTerms,
     Capabilities,
@@ -22,7 +22,7 @@ from chaperone.core.policy.terms import (
 )
 
 __all__ = [
-    "PRESENT",
+    "CAPABLE",
     "Access",
     "ApprovalTerms",
     "BrokenPolicy",

@@ -18,7 +18,7 @@ from chaperone.core.policy.sections import (
     read_recording,
     read_subjects,
 )
-from chaperone.core.policy.terms import PRESENT, Capabilities, Fault, RiskSettings
+from chaperone.core.policy.terms import CAPABLE, Capabilities, Fault, RiskSettings
 from chaperone.core.verdict import Action, Mode, RiskLevel
 
 API_VERSION = "chaperone.dev/v1alpha1"
@@ -26,7 +26,7 @@ KIND = "AgentPolicy"
 MODES = tuple(mode.value for mode in Mode)
 
 
-def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = PRESENT) -> Policy | BrokenPolicy:
+def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = CAPABLE) -> Policy | BrokenPolicy:
     """Compile an AgentPolicy object; every fault is named at once, none raises. capabilities: of the gateway that
     is to enforce it, for the warnings."""
     faults: list[Fault] = []
@@ -60,7 +60,7 @@ def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = PRESENT)
         subjects=subjects,
         rules=rules,
         warnings=(
-            *_lacking(masking.profile, recording.streams, capabilities),
+            *_lacking(recording.streams, capabilities),
             *_lenient(defaults),
             *warnings,
         ),
@@ -70,7 +70,7 @@ def compile_policy(obj: Mapping[str, Any], capabilities: Capabilities = PRESENT)
 def policy_set(
     objects: Iterable[Mapping[str, Any]],
     risk_settings: RiskSettings | None = None,
-    capabilities: Capabilities = PRESENT,
+    capabilities: Capabilities = CAPABLE,
 ) -> PolicySet:
     """Compile all AgentPolicy objects of a cluster; ordered by name, so that nothing depends on their order."""
     compiled = sorted([compile_policy(obj, capabilities) for obj in objects], key=lambda policy: policy.name)
@@ -98,15 +98,9 @@ def _open(obj: object, faults: list[Fault]) -> tuple[str, str, int, Fields]:
     return name, uid, generation, spec
 
 
-def _lacking(profile: str, streams: str, capabilities: Capabilities) -> list[Fault]:
-    """What the policy asks for, be it by default, and this version of the gateway does not do."""
+def _lacking(streams: str, capabilities: Capabilities) -> list[Fault]:
+    """What the policy asks for, be it by default, and this gateway is set not to do."""
     found = []
-    if profile != "Off" and not capabilities.masking:
-        what = (
-            f"is {profile}, and this version cannot mask yet: reads and changes of secrets are denied. To let a rule "
-            'decide on them instead, set it to "Off"'
-        )
-        found.append(Fault("spec.masking.profile", what))
     if streams == "Required" and not capabilities.recording:
         what = (
             "is Required, and this gateway is set to record nothing: exec, attach and port-forward are denied. To "

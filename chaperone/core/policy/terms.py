@@ -124,15 +124,13 @@ class RuleMatch:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What this version of the gateway is able to enforce. What it is not, a policy cannot get by omission:
-    the gate denies what would have to be masked or recorded."""
+    """What this gateway is set to do. What it is not, a policy cannot get by omission: the gate denies what would have to
+    be recorded."""
 
-    masking: bool = False
-    recording: bool = False
+    recording: bool = True
 
 
-PRESENT = Capabilities(recording=True)
-"""Of this version, where its settings do not switch it off."""
+CAPABLE = Capabilities()
 
 
 @dataclass(frozen=True, slots=True)
