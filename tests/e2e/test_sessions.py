@@ -283,6 +283,39 @@ def test_a_kill_is_for_people_and_for_good(
     until("it to be refused", lambda: caller.ask("GET", MAPS)[0] == 403)
 
 
+def test_an_agent_changes_no_session_by_whatever_way(gateways: Gateways, admin: Kubectl) -> None:
+    """Its identity is cluster-admin, and its service account's own token goes round the gateway."""
+    run = f"run-sly-{TAG}"
+    assert gateways.caller(0, "crew", run).ask("POST", MAPS, config_map(f"sly-{TAG}"))[0] == 201
+    until("its change to be counted", lambda: counts_of(admin, run).mutations == 1)
+    name = session_of(admin, run)["metadata"]["name"]
+    entry = next(iter(session_of(admin, run)["status"]["instances"]))
+    forgotten = json.dumps({"status": {"mutations": 0, "instances": {entry: {"mutations": 0}}}})
+    forged = {
+        "apiVersion": "chaperone.dev/v1alpha1",
+        "kind": "AgentSession",
+        "metadata": {"name": f"forged-{TAG}"},
+    }
+    direct = gateways.stack.layout.kubeconfig("sessions-direct")
+    people.write_account(admin, direct, "crew", namespace="agents")
+    for kubectl in (gateways.kubectl(0, "crew", run), Kubectl(direct)):
+        for arguments, stdin in (
+            (("patch", "agsess", name, "--subresource=status", "--type=merge", "-p", forgotten), ""),
+            (("patch", "agsess", name, "--type=merge", "-p", '{"spec":{"terminated":true}}'), ""),
+            (("delete", "agsess", name), ""),
+            (
+                ("create", "--validate=false", "-f", "-"),
+                json.dumps({**forged, "spec": {"username": "nobody"}}),
+            ),
+        ):
+            refused = kubectl.run(*arguments, stdin=stdin)
+            assert refused.returncode != 0, arguments
+            assert "orbidden" in refused.stderr or "denied" in refused.stderr, refused.stderr
+    session = session_of(admin, run)
+    assert sessions.read(session).counts.mutations == 1
+    assert "terminated" not in session["spec"]
+
+
 # Limited
 
 
