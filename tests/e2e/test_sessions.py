@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,16 +18,13 @@ import pytest
 from chaperone.core import session as sessions
 from chaperone.core.session import Counts
 from chaperone.kube.official import AGENT_SESSIONS, connect
-from hack import issuer
-from hack.stack import objects, people, programs, up
+from hack.stack import objects, people, up
 from hack.stack.kubectl import Kubectl
-from hack.stack.layout import Layout
 from hack.stack.ports import free_port
-from hack.stack.programs import Program
 from tests.e2e.agents import Agents
 from tests.e2e.holding import approval_of, phase_of
 from tests.e2e.test_interactive import Terminal
-from tests.e2e.two_gateways import Caller, second_gateway
+from tests.e2e.two_gateways import Gateways, second_gateway
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -49,47 +45,6 @@ HELD = {
     "match": {"verbs": ["delete"], "resources": ["configmaps"]},
     "action": "RequireApproval",
 }
-
-
-def token(layout: Layout, group: str, run: str) -> str:
-    """As `hack/issuer.py token` makes it; fifty of them take a moment here, and minutes as fifty programs."""
-    arguments = ("--sub", f"{group}-agent", "--groups", group, "--run", run, "--agent", group)
-    options = issuer.parser().parse_args(["token", "--dir", str(layout.issuer), *arguments])
-    claims = issuer.token_claims(options, issuer.issuer_url(layout.issuer, ""), time.time())
-    key = layout.issuer / issuer.KEY_FILE
-    return issuer.sign(issuer.load_key(key), issuer.key_id(key), claims)
-
-
-@dataclass(frozen=True)
-class Gateways:
-    """Two gateways, and agents at either."""
-
-    stack: up.Stack
-    urls: tuple[str, str]
-    second: Program
-    _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def kubectl(self, number: int, group: str, run: str) -> Kubectl:
-        path = self.stack.layout.kubeconfig(f"sessions-{number}-{group}-{run}")
-        people.write_agent(
-            self.stack.layout,
-            path,
-            self.urls[number],
-            subject=f"{group}-agent",
-            groups=[group],
-            run=run,
-            arguments=("--agent", group),
-        )
-        return Kubectl(path)
-
-    def caller(self, number: int, group: str, run: str) -> Caller:
-        layout = self.stack.layout
-        if (group, run) not in self._tokens:
-            self._tokens[group, run] = token(layout, group, run)
-        return Caller(self.urls[number], self._tokens[group, run], str(layout.ca_file))
-
-    def restart_second(self) -> None:
-        programs.restart(self.stack.layout, self.second, kill=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,24 @@
-"""A second gateway beside that of the stack, and requests counted one by one."""
+"""A second gateway beside that of the stack, agents at either, and requests counted one by one."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
+from hack import issuer
 from hack.cluster.pki import write_private
-from hack.stack import programs, up
+from hack.stack import people, programs, up
+from hack.stack.kubectl import Kubectl
+from hack.stack.layout import Layout
 from hack.stack.ports import free_port
 from hack.stack.programs import Program
 
@@ -64,3 +68,44 @@ class Caller:
             return answer.status, json.loads(answer.read())
         finally:
             connection.close()
+
+
+def token(layout: Layout, group: str, run: str) -> str:
+    """As `hack/issuer.py token` makes it; fifty of them take a moment here, and minutes as fifty programs."""
+    arguments = ("--sub", f"{group}-agent", "--groups", group, "--run", run, "--agent", group)
+    options = issuer.parser().parse_args(["token", "--dir", str(layout.issuer), *arguments])
+    claims = issuer.token_claims(options, issuer.issuer_url(layout.issuer, ""), time.time())
+    key = layout.issuer / issuer.KEY_FILE
+    return issuer.sign(issuer.load_key(key), issuer.key_id(key), claims)
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """Two gateways, and agents at either."""
+
+    stack: up.Stack
+    urls: tuple[str, str]
+    second: Program
+    _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def kubectl(self, number: int, group: str, run: str) -> Kubectl:
+        path = self.stack.layout.kubeconfig(f"sessions-{number}-{group}-{run}")
+        people.write_agent(
+            self.stack.layout,
+            path,
+            self.urls[number],
+            subject=f"{group}-agent",
+            groups=[group],
+            run=run,
+            arguments=("--agent", group),
+        )
+        return Kubectl(path)
+
+    def caller(self, number: int, group: str, run: str) -> Caller:
+        layout = self.stack.layout
+        if (group, run) not in self._tokens:
+            self._tokens[group, run] = token(layout, group, run)
+        return Caller(self.urls[number], self._tokens[group, run], str(layout.ca_file))
+
+    def restart_second(self) -> None:
+        programs.restart(self.stack.layout, self.second, kill=True)
