@@ -28,6 +28,7 @@ from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.tokens import mint_token
 from chaperone.settings.gateway import GatewaySettings, RecordingSettings
+from chaperone.store.recordings import ObjectRecordings, is_object_store, open_recordings
 from gateway import server
 from gateway.access import AccessDesk, GrantWatch
 from gateway.audit import AuditLog
@@ -45,7 +46,7 @@ from gateway.masking.engine import MaskingEngine
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.recording.commands import ShownTargets
-from gateway.recording.folder import FolderSink, cut_record, repaired
+from gateway.recording.folder import Cut, FolderSink, cut_record, repaired
 from gateway.recording.screens import ChooseScreens
 from gateway.recording.taps import Taps, TapSettings
 from gateway.services import Services
@@ -222,7 +223,7 @@ class Worker:
         """What an earlier gateway left open is sealed, and recorded as cut off. One worker does it for all."""
         if self.recordings is None or self.place.number:
             return
-        for cut in await asyncio.to_thread(lambda folder: list(repaired(folder)), self.recordings.folder):
+        for cut in await asyncio.to_thread(cut_off, self.recordings):
             log.warning("a recording was cut off by the end of a gateway", extra={"auditID": cut.audit_id})
             try:
                 self.audit.write(cut_record(cut, time.time()))
@@ -307,8 +308,23 @@ def make_credential(settings: GatewaySettings, control: Connection) -> MintedCre
     )
 
 
-def make_sink(settings: RecordingSettings) -> FolderSink | None:
+def make_sink(settings: RecordingSettings) -> FolderSink | ObjectRecordings | None:
+    """Raises StoreMismatchError for an object store that cannot be used."""
+    if is_object_store(settings.path):
+        return open_recordings(settings.path)
     return FolderSink(Path(settings.path)) if settings.path else None
+
+
+def cut_off(sink: FolderSink | ObjectRecordings) -> list[Cut]:
+    """Recordings that an earlier gateway left open, sealed now. Raises nothing."""
+    if isinstance(sink, FolderSink):
+        return list(repaired(sink.folder))
+    try:
+        mended = list(sink.mend(time.time()))
+    except OSError as fault:
+        log.warning("recordings that were cut off could not be sealed", extra={"cause": str(fault)})
+        return []
+    return [Cut(found.name, Path(found.name).stem, found.size, found.sha256, {}) for found in mended]
 
 
 def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics) -> AuditLog:

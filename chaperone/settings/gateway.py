@@ -245,7 +245,8 @@ class RecordingSettings:
     path: Annotated[
         str,
         Setting(
-            'folder for recordings, by day; "": none, and what policy requires to be recorded is denied',
+            "folder for recordings, by day, or an object store: s3://BUCKET/PREFIX, gs://…, az://… (credentials from "
+            'the environment); "": none, and what policy requires to be recorded is denied',
         ),
     ] = "recordings"
     limit: Annotated[
