@@ -119,9 +119,8 @@ class AnswerFilter:
     # -- the head
 
     def head(self, code: int, headers: list[Header]) -> list[Header]:
-        named = {name.lower(): value.decode("latin-1") for name, value in headers}
-        self._body = self._body_for(code, named.get(b"content-type", ""))
-        self._inflation = _inflation(named.get(b"content-encoding", ""))
+        self._body = self._body_for(code, _value(headers, b"content-type"))
+        self._inflation = _inflation(_value(headers, b"content-encoding"))
         return [kept for header in headers if (kept := self._header(*header)) is not None]
 
     def _header(self, name: bytes, value: bytes) -> Header | None:
@@ -215,6 +214,11 @@ class AnswerFilter:
         held, self._held = self._held, None
         out = b"".join([*(held or ()), out])
         return out if self._gzip is None else self._gzip.compress(out) + self._gzip.flush()
+
+
+def _value(headers: list[Header], name: bytes) -> str:
+    """Of all headers of that name together: two of them mean nothing that is known here."""
+    return ",".join([value.decode("latin-1") for key, value in headers if key.lower() == name])
 
 
 def _inflation(encoding: str) -> Inflation | None:

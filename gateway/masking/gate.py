@@ -26,7 +26,10 @@ else:
 
 GATED = frozenset(
     {
+        ("", "endpoints"),
+        ("", "namespaces"),
         ("", "nodes"),
+        ("", "persistentvolumeclaims"),
         ("", "pods"),
         ("", "replicationcontrollers"),
         ("", "services"),
@@ -36,6 +39,9 @@ GATED = frozenset(
         ("apps", "statefulsets"),
         ("batch", "cronjobs"),
         ("batch", "jobs"),
+        ("coordination.k8s.io", "leases"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses"),
     }
 )
 """(group, resource). Never Secrets, ConfigMaps, Events, custom resources."""
@@ -94,7 +100,7 @@ _EXPRESSIONS = (
     (SUSPECT, r'"-?-(?:user|proxy-user|userpass|auth)"'),
     (SUSPECT, r"@(?:tcp|udp|unix)\(|jdbc:oracle|(?:basic|negotiate)[ \t]"),
     (SUSPECT, r'[{,:\[]"(?:[^kv"\\][^"\\]*|[kv][^:"\\][^"\\]*|[kv]?)\\'),
-    (SUSPECT, r'"v:'),
+    (SUSPECT, r'"v:|"kind":"(?:Secret|ConfigMap)"'),
     (SUSPECT, rf'"k:\{{\\"{_other_than(_MANAGED_KEYS, chr(92) * 2)}'),
 )
 

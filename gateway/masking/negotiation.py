@@ -29,6 +29,7 @@ class Media(Enum):
     UNKNOWN = "unknown"
 
 
+@lru_cache(64)
 def media_of(content_type: str) -> Media:
     """By the value of a Content-Type header. Unknown also where the text is in another character set than UTF-8."""
     kind, _, parameters = content_type.partition(";")

@@ -189,6 +189,7 @@ def test_re09_or04_what_cannot_be_masked_is_withheld(
         ("application/octet-stream", 406),
         ("text/plain", 406),
         ("application/json;charset=utf-16", 406),
+        ("application/json\r\nContent-Type: text/plain", 406),
         ("", 502),
     ],
 )
