@@ -15,7 +15,7 @@ from chaperone.cli.app import app
 from tests.cli.walkthrough import Block, blocks, commands, matches, programs, run, write_files
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("first-policy.md", "approver.md")
+PAGES = ("first-policy.md", "approver.md", "masking.md")
 
 
 def offline_blocks() -> Iterator[tuple[str, Block]]:
@@ -23,9 +23,11 @@ def offline_blocks() -> Iterator[tuple[str, Block]]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The cache is shared, so that the patterns of masking are compiled once."""
     path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    cache = str(tmp_path_factory.getbasetemp() / "cache")
+    return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", "XDG_CACHE_HOME": cache}
 
 
 def test_there_is_something_to_run() -> None:
