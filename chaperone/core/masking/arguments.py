@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chaperone.core.masking.keys import LONGEST, Naming, is_secret
+from chaperone.core.masking.keys import Naming, is_secret
 from chaperone.core.masking.phrases import ARGUMENT, Hit
 from chaperone.core.masking.placeholder import holds_placeholder
 from chaperone.core.masking.programs import programs_in, secret_part
@@ -37,7 +37,7 @@ def mask_arguments(work: Work, words: list[Any], frame: Frame, program: Any = No
             continue
         if text[0] == "-" and len(text) > 1:
             short = _SHORT.fullmatch(text)
-            if short and not is_secret(work.judge(text[1:][-LONGEST:])):
+            if short and not is_secret(work.judge(text[1:])):
                 flags = programs_in([*texts, *_strings(program)]) if flags is None else flags
                 _short(work, words, at, frame, short, known=short["flag"] in flags)
             else:
@@ -65,7 +65,7 @@ def _long(work: Work, words: list[Any], at: int, frame: Frame) -> None:
     flag, value = words[at], _following(words, at)
     if "=" in flag or not value:
         return
-    naming = work.judge(flag.lstrip("-")[-LONGEST:])
+    naming = work.judge(flag.lstrip("-"))
     if flag in _USERS and (matched := _NAME_AND_SECRET.fullmatch(value)):
         if not is_harmless(matched["secret"], password=True):
             work.hide_hits(words, at + 1, frame, [Hit(matched.start("secret"), len(value), ARGUMENT)])
@@ -94,7 +94,7 @@ def _assigned(work: Work, words: list[Any], at: int, frame: Frame) -> None:
         matched = _ASSIGNED.match(text, start)
         if matched is None:
             return
-        naming = work.judge(matched["key"].lstrip("-")[-LONGEST:])
+        naming = work.judge(matched["key"].lstrip("-"))
         start = matched.end()
         if is_secret(naming):
             end = _value_end(words, at, start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from chaperone.core.masking.keys import LONGEST, is_secret
+from chaperone.core.masking.keys import is_secret
 from chaperone.core.masking.place import Path, Place
 from chaperone.core.masking.scope import Frame, scope_of
 from chaperone.core.masking.walk import KEY_NAME, Walk
@@ -100,7 +100,7 @@ def _secret_columns(walk: Walk, columns: Any) -> frozenset[int]:
     return frozenset(
         index
         for index, name in enumerate(names)
-        if isinstance(name, str) and is_secret(walk.work.judge(name[-LONGEST:]))
+        if isinstance(name, str) and is_secret(walk.work.judge(name))
     )
 
 

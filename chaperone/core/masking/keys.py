@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
 
+from chaperone.core.masking.vocabulary import listed
+
 LONGEST = 200
 """Characters of a name that are read: its end, where the meaning is."""
+_MOST_REMEMBERED = 16384
 
 
 class Naming(Enum):
@@ -38,29 +41,14 @@ def is_secret(naming: Naming) -> bool:
 
 Judgement = Callable[[str], Naming]
 
-_PUBLIC = frozenset(
-    {"uid", "resourceVersion", "continue", "creationTimestamp", "deletionTimestamp", "apiVersion", "kind"}
-    | {
-        "fieldsType",
-        "caBundle",
-        "encryptedData",
-        "containerID",
-        "imageID",
-        "lastTransitionTime",
-        "lastProbeTime",
-    }
-    | {"lastUpdateTime", "lastHeartbeatTime", "startedAt", "finishedAt", "startTime", "firstTimestamp"}
-    | {
-        "lastTimestamp",
-        "eventTime",
-        "renewTime",
-        "acquireTime",
-        "selfLink",
-        "systemUUID",
-        "machineID",
-        "bootID",
-    }
-    | {"certificate-authority-data", "client-certificate-data", "podCIDR", "hostIP", "podIP", "clusterIP"}
+_PUBLIC = listed(
+    """
+    uid resourceVersion continue creationTimestamp deletionTimestamp apiVersion kind fieldsType caBundle
+    encryptedData containerID imageID lastTransitionTime lastProbeTime lastUpdateTime lastHeartbeatTime
+    startedAt finishedAt startTime firstTimestamp lastTimestamp eventTime renewTime acquireTime selfLink
+    systemUUID machineID bootID certificate-authority-data client-certificate-data podCIDR hostIP podIP
+    clusterIP
+    """
 )
 _NAMES = frozenset(
     {"name", "namespace", "generateName", "nodeName", "serviceAccountName", "serviceAccount", "secretName"}
@@ -84,283 +72,35 @@ _WORDS = frozenset(
 _LAST_WORDS = frozenset(
     {"auth", "authorization", "cookie", "cookies", "keytab", "sas", "pw", "kubeconfigdata"}
 )
-_KEY_OF = frozenset(
-    {
-        "api",
-        "access",
-        "private",
-        "priv",
-        "secret",
-        "signing",
-        "sign",
-        "encryption",
-        "encrypt",
-        "decryption",
-        "crypt",
-    }
-    | {
-        "master",
-        "license",
-        "licence",
-        "ssh",
-        "shared",
-        "account",
-        "storage",
-        "service",
-        "auth",
-        "app",
-        "application",
-    }
-    | {
-        "client",
-        "server",
-        "tls",
-        "ssl",
-        "ca",
-        "consumer",
-        "deploy",
-        "session",
-        "cookie",
-        "gpg",
-        "pgp",
-        "write",
-        "read",
-    }
-    | {"admin", "rsa", "dsa", "ecdsa", "ed25519", "hmac", "subscription", "ingestion"}
-    | {"instrumentation", "registration", "recovery", "fernet", "aes", "des", "jwt", "jwk", "symmetric"}
-    | {"security", "webhook", "integration", "bootstrap", "authkey", "wireguard", "preshared", "cipher"}
+_KEY_OF = listed(
+    """
+    api access private priv secret signing sign encryption encrypt decryption crypt master license licence ssh
+    shared account storage service auth app application client server tls ssl ca consumer deploy session cookie
+    gpg pgp write read admin rsa dsa ecdsa ed25519 hmac subscription ingestion instrumentation registration
+    recovery fernet aes des jwt jwk symmetric security webhook integration bootstrap authkey wireguard preshared
+    cipher
+    """
 )
 """Before `key`, these make it a secret one."""
 _FILES = (".key", ".p12", ".pfx", ".jks", ".keystore", ".kdb", ".kdbx", ".ppk", ".keytab")
 
-_ABOUT = frozenset(
-    {
-        "name",
-        "names",
-        "ref",
-        "refs",
-        "reference",
-        "references",
-        "selector",
-        "path",
-        "paths",
-        "file",
-        "files",
-        "filename",
-    }
-    | {
-        "filepath",
-        "dir",
-        "directory",
-        "folder",
-        "mount",
-        "mounts",
-        "mountpath",
-        "location",
-        "url",
-        "urls",
-        "uri",
-    }
-    | {
-        "endpoint",
-        "endpoints",
-        "host",
-        "hostname",
-        "server",
-        "address",
-        "addr",
-        "port",
-        "service",
-        "services",
-    }
-    | {
-        "namespace",
-        "namespaces",
-        "region",
-        "domain",
-        "bucket",
-        "database",
-        "username",
-        "user",
-        "users",
-        "login",
-    }
-    | {
-        "email",
-        "role",
-        "roles",
-        "group",
-        "groups",
-        "policy",
-        "policies",
-        "type",
-        "types",
-        "kind",
-        "kinds",
-        "length",
-    }
-    | {
-        "size",
-        "count",
-        "limit",
-        "limits",
-        "expiry",
-        "expiration",
-        "expires",
-        "expire",
-        "ttl",
-        "timeout",
-        "seconds",
-    }
-    | {
-        "minutes",
-        "hours",
-        "days",
-        "age",
-        "duration",
-        "interval",
-        "period",
-        "lifetime",
-        "validity",
-        "enabled",
-        "enable",
-    }
-    | {
-        "disabled",
-        "disable",
-        "required",
-        "allowed",
-        "format",
-        "algorithm",
-        "algorithms",
-        "alg",
-        "class",
-        "provider",
-    }
-    | {
-        "providers",
-        "issuer",
-        "issuers",
-        "audience",
-        "audiences",
-        "method",
-        "methods",
-        "mode",
-        "version",
-        "encoding",
-    }
-    | {
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "prefix",
-        "suffix",
-        "header",
-        "headers",
-        "field",
-        "column",
-    }
-    | {
-        "checksum",
-        "hash",
-        "digest",
-        "fingerprint",
-        "status",
-        "state",
-        "revision",
-        "store",
-        "stores",
-        "backend",
-    }
-    | {
-        "backends",
-        "engine",
-        "manager",
-        "controller",
-        "operator",
-        "template",
-        "templates",
-        "rotation",
-        "generator",
-    }
-    | {
-        "validator",
-        "reviewer",
-        "review",
-        "reviews",
-        "requests",
-        "request",
-        "options",
-        "config",
-        "configuration",
-    }
-    | {
-        "settings",
-        "resources",
-        "resource",
-        "objects",
-        "object",
-        "permissions",
-        "scope",
-        "scopes",
-        "strategy",
-        "rules",
-    }
-    | {
-        "rule",
-        "usage",
-        "usages",
-        "description",
-        "message",
-        "reason",
-        "help",
-        "hint",
-        "title",
-        "example",
-        "regex",
-    }
-    | {
-        "pattern",
-        "index",
-        "position",
-        "number",
-        "num",
-        "cost",
-        "rounds",
-        "iterations",
-        "strength",
-        "complexity",
-        "helper",
-        "helpers",
-    }
-    | {
-        "exists",
-        "exist",
-        "present",
-        "missing",
-        "changed",
-        "updated",
-        "created",
-        "date",
-        "time",
-        "timestamp",
-        "at",
-    }
-    | {
-        "limiter",
-        "bytes",
-        "bits",
-        "chars",
-        "characters",
-        "budget",
-        "window",
-        "rate",
-        "quota",
-        "second",
-        "minute",
-        "hour",
-    }
+_ABOUT = listed(
+    """
+    name names ref refs reference references selector path paths file files filename filepath dir directory
+    folder mount mounts mountpath location url urls uri endpoint endpoints host hostname server address addr
+    port service services namespace namespaces region domain bucket database username user users login email
+    role roles group groups policy policies type types kind kinds length size count limit limits expiry
+    expiration expires expire ttl timeout seconds minutes hours days age duration interval period lifetime
+    validity enabled enable disabled disable required allowed format algorithm algorithms alg class provider
+    providers issuer issuers audience audiences method methods mode version encoding label labels annotation
+    annotations prefix suffix header headers field column checksum hash digest fingerprint status state revision
+    store stores backend backends engine manager controller operator template templates rotation generator
+    validator reviewer review reviews requests request options config configuration settings resources resource
+    objects object permissions scope scopes strategy rules rule usage usages description message reason help
+    hint title example regex pattern index position number num cost rounds iterations strength complexity helper
+    helpers exists exist present missing changed updated created date time timestamp at limiter bytes bits chars
+    characters budget window rate quota second minute hour
+    """
 )
 """A name that ends on one of these speaks about a secret, it does not hold it."""
 _BEFORE_ID = frozenset({"token", "credential", "credentials", "password"})
@@ -384,17 +124,30 @@ def normalised(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def judgement(more: Iterable[str] = ()) -> Judgement:
-    """The judge of names; it remembers what it has judged, so names go in cut to LONGEST.
+class _Remembered(dict[str, Naming]):
+    """What was judged before: the names of an API are few, and each stands there a thousand times."""
 
-    more: names of secrets beyond the built-in ones.
-    """
+    def __init__(self, more: frozenset[str]) -> None:
+        super().__init__()
+        self._more = more
+
+    def __missing__(self, name: str) -> Naming:
+        naming = _judge(name[-LONGEST:], self._more)
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        if len(name) <= LONGEST:
+            self[name] = naming
+        return naming
+
+
+def judgement(more: Iterable[str] = ()) -> Judgement:
+    """The judge of names. more: names of secrets beyond the built-in ones."""
     return _judgement(frozenset(filter(None, map(normalised, more))))
 
 
 @lru_cache(maxsize=64)
 def _judgement(more: frozenset[str]) -> Judgement:
-    return lru_cache(maxsize=8192)(lambda name: _judge(name, more))
+    return _Remembered(more).__getitem__
 
 
 def _judge(name: str, more: frozenset[str]) -> Naming:
@@ -462,35 +215,11 @@ def _is_public_key(words: list[str]) -> bool:
     return "public" in words or "pub" in words
 
 
-_REAL = frozenset(
-    {
-        "client",
-        "app",
-        "application",
-        "jwt",
-        "auth",
-        "shared",
-        "api",
-        "consumer",
-        "webhook",
-        "signing",
-        "session",
-        "cookie",
-    }
-    | {
-        "hmac",
-        "oauth",
-        "oauth2",
-        "access",
-        "token",
-        "bot",
-        "state",
-        "user",
-        "admin",
-        "master",
-        "encryption",
-        "device",
-    }
+_REAL = listed(
+    """
+    client app application jwt auth shared api consumer webhook signing session cookie hmac oauth oauth2 access
+    token bot state user admin master encryption device
+    """
 )
 
 

@@ -13,7 +13,6 @@ MAX_UNPACKED = 16 * 1024 * 1024
 MAX_LAYERS = 4
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}+(?:\s++[A-Za-z0-9+/_\-]++)*+={0,2}\s*+")
-"""Without any capital it is a name or a digest."""
 
 
 class TooLargeError(ValueError):
@@ -34,9 +33,14 @@ def unpacked(text: str) -> Iterator[str | bytes]:
         raw = decoded(content) if isinstance(content, str) else gunzip(raw)
 
 
+def may_be_packed(text: str) -> bool:
+    """Whether a text is made of the letters of base64, with a capital among them: else it is a name or a digest."""
+    return _BASE64.fullmatch(text) is not None and text != text.lower()
+
+
 def decoded(text: str) -> bytes | None:
     """The bytes of a text in base64 (standard or URL-safe, in one line or many), or None."""
-    if text == text.lower() or not _BASE64.fullmatch(text):
+    if not may_be_packed(text):
         return None
     compact = "".join(text.split()).rstrip("=")
     url_safe = "-" in compact or "_" in compact

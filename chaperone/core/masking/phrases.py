@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from chaperone.core.masking.keys import LONGEST, Judgement, Naming, is_secret, secret_stems
+from chaperone.core.masking.keys import Judgement, Naming, is_secret, secret_stems
 from chaperone.core.masking.layers import strictly_decoded
 from chaperone.core.masking.programs import short_flags
 from chaperone.core.masking.values import is_harmless
@@ -186,7 +186,7 @@ class Phrases:
         return hits
 
     def _naming(self, key: str) -> Naming:
-        return self._judge(key if len(key) <= LONGEST else key[-LONGEST:])
+        return self._judge(key)
 
     def _named(self, pattern: re.Pattern[str], text: str, rule: str) -> Iterator[Hit]:
         for match in pattern.finditer(text):

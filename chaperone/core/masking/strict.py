@@ -66,7 +66,7 @@ def mask_neighbours(work: Work, node: dict[str, Any], frame: Frame) -> None:
         if (
             isinstance(value, str)
             and key not in _LOGINS
-            and work.judge(key[-200:]).value == "plain"
+            and work.judge(key).value == "plain"
             and _is_open(value)
             and is_opaque(value)
         ):

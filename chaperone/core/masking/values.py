@@ -7,94 +7,23 @@ import re
 from collections import Counter
 
 from chaperone.core.masking.placeholder import is_placeholder
+from chaperone.core.masking.vocabulary import listed
 
 MIN_KNOWN = 8
 """Characters; a shorter value is not looked for anywhere else: it would be found everywhere."""
 
-_SWITCHES = frozenset(
-    {
-        "",
-        "true",
-        "false",
-        "yes",
-        "no",
-        "on",
-        "off",
-        "none",
-        "null",
-        "nil",
-        "undefined",
-        "unset",
-        "~",
-        "{}",
-        "[]",
-    }
-    | {"enabled", "disabled", "never", "always", "auto", "n/a", "-"}
+_SWITCHES = listed(
+    """
+    true false yes no on off none null nil undefined unset ~ {} [] enabled disabled never always auto n/a -
+    """
 )
-_SCHEMES = frozenset(
-    {
-        "basic",
-        "bearer",
-        "digest",
-        "oauth",
-        "oauth2",
-        "oidc",
-        "openid",
-        "jwt",
-        "ldap",
-        "saml",
-        "kerberos",
-        "mtls",
-        "tls",
-    }
-    | {
-        "token",
-        "password",
-        "cookie",
-        "header",
-        "query",
-        "env",
-        "file",
-        "vault",
-        "opaque",
-        "optional",
-        "required",
-    }
-    | {
-        "strict",
-        "default",
-        "simple",
-        "anonymous",
-        "rbac",
-        "webhook",
-        "alwaysallow",
-        "node",
-        "cert",
-        "certificate",
-    }
-    | {
-        "scram",
-        "md5",
-        "scram-sha-256",
-        "scram-sha-512",
-        "plain",
-        "trust",
-        "peer",
-        "ident",
-        "iam",
-        "aws",
-        "gcp",
-    }
-    | {
-        "azure",
-        "kubernetes",
-        "secret",
-        "client_secret_basic",
-        "client_secret_post",
-        "none",
-        "external",
-        "internal",
-    }
+_SCHEMES = listed(
+    """
+    basic bearer digest oauth oauth2 oidc openid jwt ldap saml kerberos mtls tls token password cookie header
+    query env file vault opaque optional required strict default simple anonymous rbac webhook alwaysallow node
+    cert certificate scram md5 scram-sha-256 scram-sha-512 plain trust peer ident iam aws gcp azure kubernetes
+    secret client_secret_basic client_secret_post none external internal
+    """
 )
 """Ways to authenticate: what a field named after a credential says when it holds none. Not of a password."""
 
@@ -145,7 +74,7 @@ def is_harmless(value: str, *, password: bool = False) -> bool:
     reference, a placeholder. password: it may be anything that a person types, so digits are no amount.
     """
     text = value.strip() if value[:1].isspace() or value[-1:].isspace() else value
-    if len(text) <= 24 and text.lower() in _SWITCHES:
+    if not text or (len(text) <= 24 and text.lower() in _SWITCHES):
         return True
     if not password and _is_no_secret(text):
         return True

@@ -13,14 +13,15 @@ from typing import Any
 from chaperone.core.masking import strict
 from chaperone.core.masking.arguments import mask_arguments
 from chaperone.core.masking.json_text import read_json
-from chaperone.core.masking.keys import LONGEST, Naming, is_secret, may_name_object
-from chaperone.core.masking.layers import as_text, strictly_decoded
+from chaperone.core.masking.keys import Naming, is_secret, may_name_object
+from chaperone.core.masking.layers import as_text, may_be_packed, strictly_decoded
 from chaperone.core.masking.managed_fields import note_managed_fields
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.packed import Opener, holds_secret
 from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.secret_data import close_map, is_release_map, mask_release, mask_secret, open_map
 from chaperone.core.masking.values import is_harmless, is_key_name, is_object_name, names_a_secret
+from chaperone.core.masking.vocabulary import listed
 from chaperone.core.masking.work import COMMAND, FORMS, LINES, Inner, Work
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
@@ -33,6 +34,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SHORTEST = 16
 """Characters; what is shorter is only searched for words and forms."""
 PLAIN = Naming.PLAIN
+_OPENING = frozenset("{[ \t")
 _SHORTEST_PACKED = 24
 _SECRET_MANIFEST = re.compile(r"(?:^|[\s{,])[\"']?kind[\"']?\s*:\s*[\"']?Secret[\"']?\s*(?:$|[,}\n])")
 _VALUE_KEYS = ("value", "Value", "default")
@@ -40,34 +42,12 @@ _CONTENT_KEYS = frozenset(
     {"value", "values", "literal", "plaintext", "plainText", "inline", "raw", "content"}
 )
 """Below a name that says secret, these hold it; the others speak about it."""
-_ABOUT_SECRETS = frozenset(
-    {
-        "name",
-        "namespace",
-        "key",
-        "path",
-        "kind",
-        "apiVersion",
-        "group",
-        "version",
-        "type",
-        "mode",
-        "audience",
-        "provider",
-    }
-    | {
-        "secretName",
-        "optional",
-        "username",
-        "user",
-        "email",
-        "description",
-        "source",
-        "algorithm",
-        "encoding",
-        "size",
-    }
-    | {"rotationPolicy", "issuer", "id", "uid", "region", "role", "registry", "server", "host", "url"}
+_ABOUT_SECRETS = listed(
+    """
+    name namespace key path kind apiVersion group version type mode audience provider secretName optional
+    username user email description source algorithm encoding size rotationPolicy issuer id uid region role
+    registry server host url
+    """
 )
 _BYTES_KEYS = frozenset({"client-key-data"})
 _ELSEWHERE = frozenset({"remoteRef", "objectName", "secretPath", "remoteKey"})
@@ -104,16 +84,12 @@ class Walk:
     def object_(self, node: dict[str, Any], frame: Frame) -> None:
         """An object of any kind, or a part of one."""
         judge, leaves = self._judge, self._leaves
-        if "value" in node or "Value" in node or "default" in node:
-            self._pair(node, frame)
-        if "kind" in node:
-            self._by_kind(node, frame)
-        if self.is_strict:
-            strict.mask_neighbours(self.work, node, frame)
+        if "value" in node or "kind" in node or "Value" in node or "default" in node or self.is_strict:
+            self._as_a_whole(node, frame)
         for key, value in node.items():
             kind = value.__class__
             if kind is str:
-                naming = judge(key if len(key) <= LONGEST else key[-LONGEST:])
+                naming = judge(key)
                 if naming is not PLAIN:
                     self._named(node, key, frame, naming)
                 elif len(value) < SHORTEST:
@@ -121,29 +97,42 @@ class Walk:
                 else:
                     self.text(node, key, frame)
             elif kind is dict:
-                if value:
+                if judge(key) is PLAIN and key not in self._below:
+                    self.object_(value, (frame, key))
+                else:
                     self._child(key, value, (frame, key))
             elif kind is list and value:
-                self._child_list(node, key, value, (frame, key))
+                if value[0].__class__ is dict and key != "managedFields":
+                    self.list_(value, (frame, key))
+                else:
+                    self._child_list(node, key, value, (frame, key))
+
+    def _as_a_whole(self, node: dict[str, Any], frame: Frame) -> None:
+        """What several fields say together."""
+        self._pair(node, frame)
+        if "kind" in node:
+            self._by_kind(node, frame)
+        if self.is_strict:
+            strict.mask_neighbours(self.work, node, frame)
 
     def _child(self, key: str, value: dict[str, Any], frame: Frame) -> None:
+        """An object below a name that says something of it."""
         special = self._below.get(key)
+        naming = self._judge(key)
         if special is not None:
             special(value, frame)
-            return
-        naming = self.work.judge(key if len(key) <= LONGEST else key[-LONGEST:])
-        if naming is PLAIN or not is_secret(naming):
-            self.object_(value, frame)
         elif naming is Naming.SECRETS:
             self._secrets(value, frame)
-        else:
+        elif is_secret(naming):
             self._holder(value, frame)
+        else:
+            self.object_(value, frame)
 
     def _child_list(self, node: dict[str, Any], key: str, value: list[Any], frame: Frame) -> None:
         if key == "managedFields":
             note_managed_fields(self.work, value, frame)
         elif value[0].__class__ is str:
-            naming = self.work.judge(key if len(key) <= LONGEST else key[-LONGEST:])
+            naming = self.work.judge(key)
             if is_secret(naming) and (naming is not Naming.SECRETS or not _are_names(key, value)):
                 self._secret_list(value, frame, naming)
             else:
@@ -178,15 +167,16 @@ class Walk:
         if len(text) < SHORTEST:
             self._leaves.append((container, key, frame, reading))
             return
-        nested = self._taken_apart(text)
+        nested = self._taken_apart(text) if text[0] in _OPENING or "\n" in text else None
         if nested is not None:
             self._inside(nested, container, key, frame)
-            return
-        if (
-            len(text) >= _SHORTEST_PACKED and self._hides_packed(container, key, frame)
-        ) or self._hides_manifest(container, key, frame):
-            return
-        self._leaves.append((container, key, frame, reading))
+        elif not self._hides_whole(container, key, frame, text):
+            self._leaves.append((container, key, frame, reading))
+
+    def _hides_whole(self, container: Any, key: str | int, frame: Frame, text: str) -> bool:
+        if len(text) >= _SHORTEST_PACKED and may_be_packed(text):
+            return self._hides_packed(container, key, frame)
+        return "Secret" in text and self._hides_manifest(container, key, frame)
 
     def _hides_packed(self, container: Any, key: str | int, frame: Frame) -> bool:
         text: str = container[key]
@@ -202,7 +192,7 @@ class Walk:
     def _hides_manifest(self, container: Any, key: str | int, frame: Frame) -> bool:
         """The manifest of a Secret that could not be taken apart; one that is to be filled in yet says nothing."""
         text: str = container[key]
-        if "Secret" not in text or "{{" in text or not _SECRET_MANIFEST.search(text):
+        if "{{" in text or not _SECRET_MANIFEST.search(text):
             return False
         return self.work.hide(container, key, frame, MANIFEST)
 
@@ -278,7 +268,7 @@ class Walk:
         name = node.get("name") or node.get("key") or node.get("Name")
         if name.__class__ is not str:
             return
-        naming = self._judge(name[-LONGEST:])
+        naming = self._judge(name)
         for key in _VALUE_KEYS:
             value = node.get(key)
             if value.__class__ is not str or not value:
@@ -325,7 +315,7 @@ class Walk:
         for key, value in node.items():
             if value.__class__ is not str or not value:
                 continue
-            naming = self.work.judge(key[-LONGEST:])
+            naming = self.work.judge(key)
             if is_secret(naming) or holds_secret(value, self.opener):
                 self.work.hide(node, key, frame, KEY_NAME, as_bytes=True)
 
@@ -349,7 +339,7 @@ class Walk:
                 self._last_applied(node, key, frame)
                 continue
             domain, _, name = key.rpartition("/")
-            naming = Naming.PLAIN if domain in _PUBLIC_DOMAINS else self.work.judge(name[-LONGEST:])
+            naming = Naming.PLAIN if domain in _PUBLIC_DOMAINS else self.work.judge(name)
             if is_secret(naming) and not _refers(name, value):
                 self._secret(node, key, frame, naming)
             elif not (self.is_strict and strict.mask_annotation(self.work, node, key, frame)):
