@@ -35,6 +35,7 @@ HOLD_OUTCOMES = (
 )  # fmt: skip
 UPSTREAM_REASONS = ("connect", "tls", "timeout", "reset", "protocol", "credential")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+RECORDING_STATES = ("sealed", "truncated", "partial", "failed", "refused")
 OTHER = "other"
 MOST_RULES = 1000
 
@@ -110,6 +111,12 @@ class GatewayMetrics:
         self._masked = Counter(
             name + "masked_values", "Values masked in answers, by rule", ("rule",), registry=registry
         )
+        self._recordings = Counter(
+            name + "recordings",
+            "Streams that were to be recorded, by how that ended",
+            ("state",),
+            registry=registry,
+        )
         self._tokens = Counter(name + "token_cache", "Tokens looked up", ("result",), registry=registry)
         self._sessions = Gauge(
             name + "sessions_active",
@@ -156,6 +163,9 @@ class GatewayMetrics:
             if known:
                 self._rules.add(rule)
             self._masked.labels(rule if known else OTHER).inc(count)
+
+    def recording(self, state: str) -> None:
+        self._recordings.labels(state if state in RECORDING_STATES else OTHER).inc()
 
     def sessions(self, active: int) -> None:
         self._sessions.set(active)
@@ -210,3 +220,5 @@ class GatewayMetrics:
             self._upstream.labels(reason)
         for result in ("hit", "miss"):
             self._tokens.labels(result)
+        for state in RECORDING_STATES:
+            self._recordings.labels(state)

@@ -194,6 +194,7 @@ class Passage:
             )
         except Exception as error:
             log.exception("a stream could not be recorded or masked", extra={"auditID": plan.audit_id})
+            self._path.services.metrics.recording("refused")
             raise refusal(
                 503,
                 "policy requires this stream to be recorded or masked, and the gateway cannot do so at this moment",
@@ -365,6 +366,8 @@ class Passage:
         if masked := more.get("masked"):
             self._path.services.metrics.masked(masked)
             self._plan.standing.session.was_masked()
+        if recording := more.get("recording"):
+            self._path.services.metrics.recording(recording["state"])
         self._complete(101, reason=reason, recorded=False, more={**counted, **more})
 
     def _not_upgraded(self, refused: Refusal) -> None:

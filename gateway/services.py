@@ -192,6 +192,10 @@ class Metrics(Protocol):
         """Values masked in one answer, by the name of the rule."""
         ...
 
+    def recording(self, state: str) -> None:
+        """One stream that was to be recorded: sealed, truncated, partial or failed as its record says it, or refused."""
+        ...
+
 
 class Credential(Protocol):
     """The data path's own credential: may impersonate and nothing else. Reloaded by its owner."""

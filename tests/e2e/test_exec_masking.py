@@ -216,3 +216,21 @@ def test_st11_kubectl_prints_why_a_stream_was_ended(
 def _sessions(admin: Kubectl, run_id: str) -> list[str]:
     items = (admin.get("agentsessions") or {"items": []})["items"]
     return [item["metadata"]["name"] for item in items if item["spec"].get("run") == run_id]
+
+
+def test_st11_a_websocket_client_is_told_on_the_error_channel(
+    agents: Agents, admin: Kubectl, layout: Layout, stack: up.Stack, pod_namespace: str
+) -> None:
+    doomed = agents.kubectl("masked-streams", run="run-doomed-too")
+    client = WebSocketExec(
+        layout, doomed, stack.gateway_url, exec_path(pod_namespace, "echo up; sleep 600"), "v4.channel.k8s.io"
+    )
+    client.wait_for(b"up\n")
+    (name,) = until("its session", lambda: _sessions(admin, "run-doomed-too"))
+    admin.must(
+        "terminating", "patch", "agentsession", name, "--type=merge", "-p", '{"spec":{"terminated":true}}'
+    )
+    status = json.loads(client.read_to_end().of(3))
+    client.close()
+    assert (status["kind"], status["status"]) == ("Status", "Failure")
+    assert status["message"].startswith("the gateway ended this stream: ")

@@ -148,6 +148,26 @@ def test_stdin_is_recorded_where_policy_says_so(relaxed: Kubectl, layout: Layout
     assert recording.data(What.INPUT) == f"one\nkey {STARS}\n".encode()
 
 
+@WAYS
+def test_without_masking_what_passes_is_only_read(
+    agents: Agents, layout: Layout, pod_namespace: str, way: dict[str, str]
+) -> None:
+    off = {"profile": "Off", "reason": "a test of streams that are recorded as they are"}
+    agents.govern("unmasked", **EVERYTHING, masking=off, recording={"streams": "BestEffort"})
+    agent = agents.kubectl("unmasked", run="run-unmasked")
+    before = len(records_of(layout, "run-unmasked"))
+    with terminal(agent, "exec", "-it", "-n", pod_namespace, "shell", "--", "sh", way=way) as screen:
+        screen.wait_for(PROMPT)
+        screen.type(f"echo {TOKEN} shown; exit 6\r")
+        assert screen.wait() == 6
+    record = last_record(layout, "run-unmasked", after=before)
+    recording = kept(layout, record)
+    assert bytes(screen.shown).startswith(recording.data())
+    assert f"{TOKEN} shown\r\n".encode() in recording.data()
+    assert record["recording"]["exitCode"] == 6
+    assert "masked" not in record
+
+
 def test_kubectl_chaperone_replay_plays_it(layout: Layout, agent: Kubectl, pod_namespace: str) -> None:
     before = len(records_of(layout, RUN))
     run(agent, {}, "exec", "-n", pod_namespace, "shell", "--", "echo", "seen again")

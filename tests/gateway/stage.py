@@ -134,6 +134,7 @@ class FakeMetrics:
     open_streams: int = 0
     upstream_errors: list[str] = field(default_factory=list)
     masked_values: dict[str, int] = field(default_factory=dict)
+    recordings: list[str] = field(default_factory=list)
 
     def observe(self, verb: str, verdict: str, code: int, seconds: float) -> None:
         assert seconds >= 0
@@ -147,6 +148,9 @@ class FakeMetrics:
 
     def streams(self, count: int) -> None:
         self.open_streams = count
+
+    def recording(self, state: str) -> None:
+        self.recordings.append(state)
 
     def masked(self, counts: Mapping[str, int]) -> None:
         for rule, count in counts.items():

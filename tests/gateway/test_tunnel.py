@@ -478,7 +478,7 @@ class Recorder:
 
     async def ended(self, reason: str) -> dict[str, object]:
         self.reasons.append(reason)
-        return {"recording": {"pieces": len(self.heard)}, "masked": {"word": 2}}
+        return {"recording": {"pieces": len(self.heard), "state": "sealed"}, "masked": {"word": 2}}
 
 
 def test_a_tap_sees_and_changes_everything_and_is_told_the_end() -> None:

@@ -87,6 +87,7 @@ class Play:
         self.code = 0
         self.shown = b""
         self.record: dict[str, Any] = {}
+        self.states: list[str] = []
         self._typed, self._raw, self._meanwhile = typed, raw or upgrade(target=TTY), meanwhile
         taps = Taps(self.sink, wall=time.time, clock=time.monotonic, screens=screens, settings=settings)
         governed = policy(ALLOW, recording=dict(recording), mode=mode)
@@ -106,6 +107,7 @@ class Play:
         wanted = 2 if self.code == 101 else 1
         await stage.settle(lambda: len(stage.audit.records) >= wanted)
         self.record = stage.audit.records[-1]
+        self.states = stage.metrics.recordings
 
     @property
     def kept(self) -> bytes:
@@ -138,6 +140,7 @@ def test_a_terminal_is_masked_and_recorded_and_its_record_says_how() -> None:
     assert record["stream"]["protocol"] == "WebSocket v5.channel.k8s.io"
     assert record["stream"]["bytes"]["stdout"] == len(b"key " + SECRET + b"\r\n")
     assert done.sink.writer.sealed
+    assert done.states == ["sealed"]
     assert SECRET not in done.kept
 
 
@@ -241,6 +244,7 @@ def test_st09_a_required_recording_that_cannot_be_opened_refuses_the_stream() ->
     upstream = serve(SHOWN)
     done = Play(upstream, REQUIRED, sink=MemorySink(fails=True))
     assert done.code == 503
+    assert done.states == ["refused"]
     assert upstream.requests == []
     assert done.record["responseStatus"]["code"] == 503
 
@@ -304,6 +308,7 @@ def test_st09_a_required_recording_that_fails_in_the_middle_ends_the_stream_and_
     assert "No space left" in done.record["recording"]["reason"]
     assert "it could not be recorded" in done.record["reason"]
     assert not sink.writer.sealed
+    assert done.states == ["failed"]
 
 
 def test_st09_best_effort_outlives_a_failure_in_the_middle() -> None:
