@@ -30,7 +30,7 @@ from hack.stack import objects, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
 from tests.e2e.line import APPLY, JSON, MERGE, STEPS, STRATEGIC, Line
-from tests.e2e.test_masking_writes import widgets
+from tests.e2e.planted import widgets
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 GROUP = "round-trips"
@@ -166,9 +166,8 @@ def set_secret(document: Object) -> None:
     if document["kind"] == "Secret":
         document["data"][min(document["data"])] = b64(b"a new value of the agent's")
     elif document["kind"] == "Deployment":
-        next(each for each in container(document)["env"] if each["name"] != "MODE")["value"] = (
-            "new-value-of-the-agent"
-        )
+        for each in [each for each in container(document)["env"] if each["name"] != "MODE"][:1]:
+            each["value"] = "new-value-of-the-agent"
     elif document["kind"] == "Widget":
         document["spec"]["db"]["password"] = "new-value-of-the-agent"
 
