@@ -18,7 +18,7 @@ from gateway.guesses import MOST_GUESSES
 from hack.stack import up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.holding import approval_of, approvals_of, decide, held, phase_of
+from tests.e2e.holding import approval_of, approvals_of, decide, phase_of
 from tests.e2e.line import APPLY, MERGE, STEPS, STRATEGIC, Line, Said
 from tests.e2e.planted import (
     ENV,
@@ -64,14 +64,23 @@ def kubectl_of(agents: Agents, group: str = GROUP) -> Kubectl:
     return agents.kubectl(group, run=f"run-{uuid.uuid4().hex[:8]}")
 
 
+def made(governed: Agents, admin: Kubectl) -> Iterator[Scene]:
+    agent = kubectl_of(governed).kubeconfig
+    scene = Scene(Line(agent), Line(admin.kubeconfig), f"oracles-{uuid.uuid4().hex[:8]}")
+    scene.make()
+    yield scene
+    scene.admin.send("DELETE", f"/api/v1/namespaces/{scene.namespace}")
+
+
+@pytest.fixture(scope="module")
+def still(governed: Agents, admin: Kubectl) -> Iterator[Scene]:
+    """Objects that nobody changes."""
+    yield from made(governed, admin)
+
+
 @pytest.fixture
 def scene(governed: Agents, admin: Kubectl) -> Iterator[Scene]:
-    made = Scene(
-        Line(kubectl_of(governed).kubeconfig), Line(admin.kubeconfig), f"oracles-{uuid.uuid4().hex[:8]}"
-    )
-    made.make()
-    yield made
-    made.admin.send("DELETE", f"/api/v1/namespaces/{made.namespace}")
+    yield from made(governed, admin)
 
 
 def assert_hidden(raw: bytes | str) -> None:
@@ -120,25 +129,25 @@ DRY: dict[str, tuple[str, Callable[[Scene, str], Any], str]] = {
 @pytest.mark.parametrize("what", DRY)
 @pytest.mark.parametrize("accept", ["application/json", "application/json;as=Table;v=v1;g=meta.k8s.io"])
 def test_a_dry_run_says_the_same_of_a_right_and_of_a_wrong_guess(
-    scene: Scene, what: str, accept: str
+    still: Scene, what: str, accept: str
 ) -> None:
     path, body, content_type = DRY[what]
     method = "PUT" if content_type == "application/json" else "PATCH"
     query = "?dryRun=All" + ("&fieldManager=x&force=true" if content_type == APPLY else "")
     answers = []
     for guess in (
-        {SECRET: PASSWORD, WEB: ENV, WIDGET: scene.true[WIDGET]["spec"]["db"]["password"]}[path],
+        {SECRET: PASSWORD, WEB: ENV, WIDGET: still.true[WIDGET]["spec"]["db"]["password"]}[path],
         WRONG,
     ):
-        said = scene.agent.send(
-            method, scene.at(path) + query, body(scene, guess), content_type, Accept=accept
+        said = still.agent.send(
+            method, still.at(path) + query, body(still, guess), content_type, Accept=accept
         )
         assert said.code == 200, said.body
         answers.append(told(said, guess))
     assert answers[0] == answers[1]
     assert (
-        scene.admin.must("GET", scene.at(path))["metadata"]["resourceVersion"]
-        == scene.true[path]["metadata"]["resourceVersion"]
+        still.admin.must("GET", still.at(path))["metadata"]["resourceVersion"]
+        == still.true[path]["metadata"]["resourceVersion"]
     )
 
 
@@ -156,7 +165,7 @@ def told(said: Said, guess: str) -> tuple[str, dict[str, str]]:
 # Errors
 
 
-def test_an_error_that_quotes_the_object_quotes_no_secret(scene: Scene, governed: Agents) -> None:
+def test_an_error_that_quotes_the_object_quotes_no_secret(still: Scene, governed: Agents) -> None:
     stranger = Line(kubectl_of(governed).kubeconfig)
     for path, body, content_type in (
         (
@@ -170,19 +179,19 @@ def test_an_error_that_quotes_the_object_quotes_no_secret(scene: Scene, governed
         (SECRET, {"data": 7}, MERGE),
     ):
         for query in ("", "?dryRun=All"):
-            said = stranger.send("PATCH", scene.at(path) + query, body, content_type)
+            said = stranger.send("PATCH", still.at(path) + query, body, content_type)
             assert said.code in (400, 422, 500), said.body
             assert_hidden(said.body)
 
 
-def test_a_conflict_tells_the_field_and_no_value(scene: Scene) -> None:
+def test_a_conflict_tells_the_field_and_no_value(still: Scene) -> None:
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "db"},
         "data": {"password": b64(WRONG)},
     }
-    said = scene.agent.send("PATCH", f"{scene.at(SECRET)}?fieldManager=x", body, APPLY)
+    said = still.agent.send("PATCH", f"{still.at(SECRET)}?fieldManager=x", body, APPLY)
     assert said.code == 409
     assert ".data.password" in said.message
     assert_hidden(said.body)
@@ -219,8 +228,8 @@ def test_guesses_come_to_an_end(scene: Scene, admin: Kubectl) -> None:
         ("/api/v1/secrets?fieldSelector=type%3DOpaque,metadata.name%3Ddb,metadata.namespace!%3Dx", 200),
     ],
 )
-def test_a_selector_on_a_masked_field_is_refused(scene: Scene, path: str, code: int) -> None:
-    said = scene.agent.send("GET", path)
+def test_a_selector_on_a_masked_field_is_refused(still: Scene, path: str, code: int) -> None:
+    said = still.agent.send("GET", path)
     assert said.code == code, said.body
     assert_hidden(said.body)
 
@@ -299,11 +308,10 @@ def test_an_approval_shows_no_value_and_is_found_by_the_same_placeholders(
     assert line.send("PATCH", scene.at(SECRET), other, MERGE, Chaperone_Hold="never").code == 403
     assert len(approvals_of(admin, scene.namespace)) == 2
     assert_hidden(json.dumps(approvals_of(admin, scene.namespace)))
-    words = ("patch", "secret", "db", "--type=merge", "-n", scene.namespace, "-p", json.dumps(patch))
-    with held(agent, *words) as client:
-        assert decide(approver, approval["metadata"]["name"], "Approved").returncode == 0
-        output, _ = client.communicate(timeout=90)
-    assert client.returncode == 0, output
+    name = approval["metadata"]["name"]
+    assert decide(approver, name, "Approved").returncode == 0
+    until("the approval", lambda: phase_of(admin.get("apreq", name) or {}) == "Approved")
+    assert line.send("PATCH", scene.at(SECRET), patch, MERGE, Chaperone_Hold="never").code == 200
     until(
         "the outcome", lambda: phase_of(admin.get("apreq", approval["metadata"]["name"]) or {}) == "Executed"
     )
@@ -313,8 +321,8 @@ def test_an_approval_shows_no_value_and_is_found_by_the_same_placeholders(
     assert approval_of(admin, scene.namespace, phase="Pending")
 
 
-def test_neither_logs_nor_records_hold_a_value(scene: Scene, stack: up.Stack) -> None:
+def test_neither_logs_nor_records_hold_a_value(still: Scene, stack: up.Stack) -> None:
     """What was restored in all the tests before this one."""
-    scene.agent.must("PUT", scene.at(SECRET), scene.seen[SECRET])
+    still.agent.must("PUT", still.at(SECRET), still.seen[SECRET])
     for file in [*stack.layout.directory.glob("logs/*"), *stack.layout.directory.glob("audit/*")]:
         assert_hidden(file.read_bytes())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from chaperone.core.body import Media
 from chaperone.core.masking.masker import Masker
-from chaperone.core.masking.place import Path, Place
+from chaperone.core.masking.place import Path, Place, key_step
 from chaperone.core.masking.restoring_live import LAST_APPLIED, Live
 from chaperone.core.masking.restoring_patches import Fault, Outcome, leaves, malformed, outcome
 from chaperone.core.masking.restoring_places import CANARY, class_of, misplaced, words
@@ -173,7 +173,18 @@ def _said(body: Any) -> dict[str, Any]:
 def _echo(document: Any, place: Place, masker: Masker | None) -> Written:
     if masker is None or not isinstance(document, dict):
         return frozenset()
-    return frozenset(pair for pair in masker.submitted(document, place) if not placeholders(pair[1]))
+    said = {pair for pair in masker.submitted(document, place) if not placeholders(pair[1])}
+    return frozenset(said | set(_read_in_data(document)))
+
+
+def _read_in_data(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is written to the stringData of a Secret is read in its data, as base64."""
+    texts = document.get("stringData")
+    for key, value in texts.items() if isinstance(texts, dict) else ():
+        if isinstance(value, str) and not placeholders(value):
+            where = f"data{key_step(key)}"
+            yield where, value
+            yield where, _base64(value)
 
 
 def _guesses(echo: Written, live: Live) -> Written:

@@ -782,10 +782,14 @@ def test_own_values_are_echoed_and_counted_where_the_object_has_a_masked_one() -
     assert not any("hunter2" in str(value) or "masked-" in str(value) for _, value in result.echo)
 
 
-def test_a_guess_in_string_data_counts_as_one() -> None:
-    result = DB.write(MERGE, {"stringData": {"password": "my guess 2"}})
+def test_what_is_written_to_string_data_is_echoed_in_data() -> None:
+    texts = {"password": "my guess 2", "a.b": "x", "token": base64.b64decode(TOKEN).decode(), "n": 1}
+    result = DB.write(MERGE, {"stringData": texts})
     assert isinstance(result, Restored)
     assert result.guesses == {("data.password", "my guess 2")}
+    assert {("data.password", b64("my guess 2")), ('data["a.b"]', b64("x"))} <= set(result.echo)
+    assert not any("masked-" in str(value) for _, value in result.echo)
+    assert isinstance(DB.write(MERGE, {"stringData": "x"}), Restored)
 
 
 def test_a_placeholder_is_no_guess() -> None:
