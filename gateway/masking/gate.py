@@ -50,8 +50,9 @@ BY_NAME = frozenset({"assignment", "command-line-option", "environment-line"})
 
 _STEMS = rf"(?:{secret_stems()}|conn(?:ection)?[_.-]?str)"
 _VALUES = (b'"value"', b'"Value"', b'"default"')
-_ABOUT = (b'"secret":{"secretName":', b'"serviceAccountToken":{')
-"""Sources of volumes: they name a secret and hold none."""
+_NAMED_ONLY = (b'"f:', b'"secret":{"secretName":', b'"serviceAccountToken":{"')
+COLON, BRACE = b":{"
+CLOSED_BY = dict(zip(b'"[{', b'"]}', strict=True))
 _MANAGED_KEYS = (
     *("name", "containerPort", "type", "mountPath", "ip", "uid", "port", "protocol", "key", "topologyKey"),
     *("devicePath", "whenUnsatisfiable"),
@@ -60,7 +61,7 @@ _MANAGED_KEYS = (
 _PACKED_CHARACTERS = r"[A-Za-z0-9+/_\- ]"
 _IMAGE = b"sha256:"
 
-SUSPECT, KEY, HOLDER, NAME, URL, PACKED = range(6)
+SUSPECT, STEM, NAME, URL, PACKED = range(5)
 """What is done about a match: nothing is cleared; or it is looked at more closely."""
 
 
@@ -86,23 +87,21 @@ def _packed() -> str:
     return f'"(?:{"|".join([*early, late])})={{0,2}} *"[,\\]}}]'
 
 
+_IN_NAME = r"[\w.\-/\[\]]*"
 _EXPRESSIONS = (
-    (KEY, rf'"[^"\\]*{_STEMS}[^"\\]*":["\[]'),
-    (HOLDER, rf'[{{,]"(?:[^f"\\][^"\\]*|f[^:"\\][^"\\]*)?{_STEMS}[^"\\]*":\{{'),
+    (STEM, rf"{_STEMS}(?:[^\"\\]*\":[\"\[{{]|{_IN_NAME}(?:(?:\\+\"|['`\])])*[ \t]*[:=]|[ \t]))"),
     (NAME, rf'"(?:name|key)":"[^"\\]*{_STEMS}[^"\\]*"'),
     (URL, r'://[^\s/"]*:[^\s"]*@'),
     (PACKED, _packed()),
-    (SUSPECT, rf"{_STEMS}[\w.\-/\[\]]*(?:\\+\"|['`\]])*[ \t]*[:=]"),
-    (SUSPECT, rf"{_STEMS}[\w.\-]*[ \t]"),
-    (SUSPECT, rf'["\s]-[\w.\-]*{_STEMS}[\w.\-]*"'),
-    (SUSPECT, rf"<[\w:.\-]*{_STEMS}"),
-    (SUSPECT, r'["\s]-[pPawuUk]'),
-    (SUSPECT, r'"-?-(?:user|proxy-user|userpass|auth)"'),
+    (SUSPECT, rf'["\s]-[\w.\-]*{_STEMS}[\w.\-]*"|<[\w:.\-]*{_STEMS}'),
+    (SUSPECT, r'["\s]-[pPawuUk]|"-?-(?:user|proxy-user|userpass|auth)"'),
     (SUSPECT, r"@(?:tcp|udp|unix)\(|jdbc:oracle|(?:basic|negotiate)[ \t]"),
-    (SUSPECT, r'[{,:\[]"(?:[^kv"\\][^"\\]*|[kv][^:"\\][^"\\]*|[kv]?)\\'),
+    (SUSPECT, r'[{,:\[]"(?:[^kv"\\][^"\\]*|[kv](?:[^:"\\][^"\\]*)?)?\\'),
     (SUSPECT, r'"v:|"kind":"(?:Secret|ConfigMap)"'),
     (SUSPECT, rf'"k:\{{\\"{_other_than(_MANAGED_KEYS, chr(92) * 2)}'),
 )
+"""A name of a secret before what may be its value: a string, a list or an object of JSON (STEM, looked at more closely),
+or in a text; then names beside values, addresses with a password, base64, flags and tags, escapes."""
 
 
 class Known(Protocol):
@@ -129,8 +128,7 @@ class Gate:
         self._suspect = False
         self._database = _compiled()
         self._looks = {
-            KEY: self._is_secret_key,
-            HOLDER: self._is_holder,
+            STEM: self._is_secret,
             NAME: self._has_value,
             URL: self._has_password,
             PACKED: self._is_packed,
@@ -155,17 +153,17 @@ class Gate:
         self._suspect = look is None or look(end)
         return self._suspect
 
-    def _is_secret_key(self, end: int) -> bool:
-        """end: behind the first byte of the value. An empty value is none."""
-        at = self._raw.rfind(b'"', 0, end - 3) + 1
-        return self._raw[end : end + 1] not in (b'"', b"]") and _names_a_secret(self._raw[at : end - 3])
-
-    def _is_holder(self, end: int) -> bool:
-        """The sources of volumes name one."""
-        at = self._raw.rfind(b'"', 0, end - 3)
-        if self._raw.startswith(_ABOUT, at):
+    def _is_secret(self, end: int) -> bool:
+        """end: behind the first byte of the value. An empty value is none; managed fields (`f:secret`) and the sources
+        of volumes only name a secret."""
+        raw = self._raw
+        opened = raw[end - 1]
+        if raw[end - 2] != COLON or opened not in CLOSED_BY:
+            return True
+        at = raw.rfind(b'"', 0, end - 3)
+        if raw[end] == CLOSED_BY[opened] or not _names_a_secret(raw[at + 1 : end - 3]):
             return False
-        return self._raw[end : end + 1] != b"}" and _names_a_secret(self._raw[at + 1 : end - 3])
+        return opened != BRACE or not raw.startswith(_NAMED_ONLY, at)
 
     def _has_value(self, end: int) -> bool:
         """The name of a secret, with its value in the same object."""
