@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import urllib.parse
 from pathlib import Path
@@ -194,23 +195,28 @@ def test_masked_counts_are_on_the_record_and_no_secret_is(
 def test_st11_kubectl_prints_why_a_stream_was_ended(
     agents: Agents, agent: Kubectl, admin: Kubectl, layout: Layout, pod_namespace: str
 ) -> None:
-    doomed = agents.kubectl("masked-streams", run="run-doomed")
+    doomed_run = f"run-doomed-{secrets.token_hex(4)}"
+    doomed = agents.kubectl("masked-streams", run=doomed_run)
     command = doomed.command("exec", "-n", pod_namespace, "shell", "--", "sh", "-c", "echo up; sleep 600")
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**doomed.environment(), **SPDY_FIRST}
-    )
-    assert process.stdout
-    read_until(process.stdout.fileno(), b"up\n")
-    (name,) = until("its session", lambda: _sessions(admin, "run-doomed"))
-    admin.must(
-        "terminating", "patch", "agentsession", name, "--type=merge", "-p", '{"spec":{"terminated":true}}'
-    )
-    _, errors = process.communicate(timeout=60)
+    environment = {**doomed.environment(), **SPDY_FIRST}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout
+        read_until(process.stdout.fileno(), b"up\n")
+        terminate(admin, doomed_run)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert b"the gateway ended this stream" in errors
-    record = last_record(layout, "run-doomed")
+    record = last_record(layout, doomed_run)
     assert record["recording"]["state"] == "sealed"
     assert record["reason"]
+
+
+def terminate(admin: Kubectl, doomed_run: str) -> None:
+    (name,) = until("its session", lambda: _sessions(admin, doomed_run))
+    ended = '{"spec":{"terminated":true}}'
+    admin.must("terminating", "patch", "agentsession", name, "--type=merge", "-p", ended)
 
 
 def _sessions(admin: Kubectl, run_id: str) -> list[str]:
@@ -221,15 +227,13 @@ def _sessions(admin: Kubectl, run_id: str) -> list[str]:
 def test_st11_a_websocket_client_is_told_on_the_error_channel(
     agents: Agents, admin: Kubectl, layout: Layout, stack: up.Stack, pod_namespace: str
 ) -> None:
-    doomed = agents.kubectl("masked-streams", run="run-doomed-too")
+    doomed_run = f"run-doomed-{secrets.token_hex(4)}"
+    doomed = agents.kubectl("masked-streams", run=doomed_run)
     client = WebSocketExec(
         layout, doomed, stack.gateway_url, exec_path(pod_namespace, "echo up; sleep 600"), "v4.channel.k8s.io"
     )
     client.wait_for(b"up\n")
-    (name,) = until("its session", lambda: _sessions(admin, "run-doomed-too"))
-    admin.must(
-        "terminating", "patch", "agentsession", name, "--type=merge", "-p", '{"spec":{"terminated":true}}'
-    )
+    terminate(admin, doomed_run)
     status = json.loads(client.read_to_end().of(3))
     client.close()
     assert (status["kind"], status["status"]) == ("Status", "Failure")
