@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 ENOUGH = 4 * 1024 * 1024
 """Bytes that may wait for the sink before the stream is told to pause."""
+SYNC_EVERY = 5.0
+"""Seconds after which what was written is put on stable storage, while the stream goes on."""
 
 
 class RecordingError(Exception):
@@ -40,6 +42,7 @@ class Track:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[bytes] = deque()
         self._writing = False
+        self._synced_at = self._loop.time()
         self._digest = hashlib.sha256()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,7 +77,16 @@ class Track:
             return
         batch, self._waiting = b"".join(self._waiting), deque()
         self._writing = True
-        self._in_thread(lambda: self._writer.append(batch), lambda error: self._written(len(batch), error))
+        due = self._loop.time() - self._synced_at >= SYNC_EVERY
+        if due:
+            self._synced_at = self._loop.time()
+        self._in_thread(lambda: self._write(batch, sync=due), lambda error: self._written(len(batch), error))
+
+    def _write(self, batch: bytes, *, sync: bool) -> None:
+        """In the thread."""
+        self._writer.append(batch)
+        if sync:
+            self._writer.sync()
 
     def _written(self, size: int, error: BaseException | None) -> None:
         was_full = self.is_full

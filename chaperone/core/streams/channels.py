@@ -63,17 +63,20 @@ class Part:
 class MessageReader:
     """From the pieces of messages to parts with a channel."""
 
-    __slots__ = ("_base64", "_number", "_padded", "_rest")
+    __slots__ = ("_any_type", "_base64", "_number", "_padded", "_rest")
 
-    def __init__(self, *, base64: bool) -> None:
+    def __init__(self, *, base64: bool, any_type: bool) -> None:
+        """any_type: text and binary messages mean the same. Servers take both, and the Python client types in text
+        messages whatever was agreed; clients do not."""
         self._base64 = base64
+        self._any_type = any_type
         self._number: int | None = None
         self._rest = b""
         self._padded = False
 
     def read(self, piece: Piece) -> Part | None:
         """None: nothing can be said yet. Raises StreamError."""
-        if piece.opcode != (websocket.TEXT if self._base64 else websocket.BINARY):
+        if not self._any_type and piece.opcode != (websocket.TEXT if self._base64 else websocket.BINARY):
             raise StreamError("a message has the wrong type, text or binary, for the negotiated subprotocol")
         data = piece.data
         if piece.start:
@@ -115,8 +118,8 @@ class ChannelWire:
         self._channels = _port_channels(ports) if ports else _command_channels()
         self._client = FrameReader(masked=True)
         self._upstream = FrameReader(masked=False)
-        self._typed = MessageReader(base64=subprotocol.base64)
-        self._shown = MessageReader(base64=subprotocol.base64)
+        self._typed = MessageReader(base64=subprotocol.base64, any_type=True)
+        self._shown = MessageReader(base64=subprotocol.base64, any_type=False)
         self._closing: dict[bool, bytes] = {}
         self._key = b""
         self._opcode = websocket.TEXT if subprotocol.base64 else websocket.BINARY

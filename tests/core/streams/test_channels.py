@@ -78,6 +78,18 @@ def test_st08_the_channel_stands_only_at_the_start_of_a_message() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("v4.channel.k8s.io", b"\x00ls\n"), ("v4.base64.channel.k8s.io", b"0bHMK")]
+)
+def test_a_client_may_type_in_messages_of_either_type(name: str, message: bytes) -> None:
+    """The Python client sends text where binary was agreed; what goes on has the type that was agreed."""
+    for opcode in (TEXT, BINARY):
+        stream = ws(opcode, message, key=KEY)
+        assert read(stream, name, client=True) == [Chunk(STDIN, b"ls\n", True)]
+        agreed = TEXT if "base64" in name else BINARY
+        assert b"".join(rewritten(wire(name), stream, client=True)) == ws(agreed, message, key=KEY)
+
+
 def test_base64_is_read_across_fragments() -> None:
     whole = b"1" + b"YWJjZGU="
     stream = b"".join(

@@ -54,6 +54,19 @@ def test_durable_waits_for_what_was_appended() -> None:
     play(scene, writer)
 
 
+def test_a_long_stream_is_made_durable_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.recording.track.SYNC_EVERY", 0.0)
+    writer = MemoryWriter()
+
+    async def scene(track: Track) -> None:
+        track.append(b"one\n")
+        while writer.synced is None:  # noqa: ASYNC110 - a thread tells
+            await asyncio.sleep(0.001)
+        assert writer.synced == b"one\n"
+
+    play(scene, writer)
+
+
 def test_too_much_waiting_is_known_and_so_is_its_end() -> None:
     gate = threading.Event()
     writer = MemoryWriter(gate=gate, content=b"head")
