@@ -30,7 +30,8 @@ from gateway.http.framing import Head
 from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
 from gateway.known_reads import key_of, known_read, serve
-from gateway.passage import CLIENT_GONE, Passage, Plan
+from gateway.passage import CLIENT_GONE, Passage
+from gateway.plan import Plan
 from gateway.recorded import Recorded
 from gateway.refusal import RefusalError, refusal
 from gateway.restoring import Restoration

@@ -15,7 +15,8 @@ from chaperone.core.request import Request
 from chaperone.core.verdict import Action, Verdict
 from gateway.access import asks_for_access
 from gateway.http.framing import Head
-from gateway.passage import Passage, Plan, is_long_running
+from gateway.passage import Passage
+from gateway.plan import Plan, is_long_running
 from gateway.record import COMPLETE
 from gateway.standing import KnownRead
 

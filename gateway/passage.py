@@ -5,28 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chaperone.core.masking import Echo
-from chaperone.core.request import Request
 from chaperone.core.streams.events import StreamError
-from chaperone.core.verdict import Verdict
 from gateway.http.answers import end_to_end
 from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError, upstream_request
-from gateway.http.framing import Head, Header
+from gateway.http.framing import Header
 from gateway.http.relay import Outcome, Relay
 from gateway.http.tunnel import Tunnel
 from gateway.http.upgrading import Handshake, Refusal
 from gateway.http.upstream import UpstreamConnection, UpstreamError
+from gateway.open_stream import OpenStream
+from gateway.plan import Plan, is_long_running
 from gateway.record import COMPLETE, STARTED
 from gateway.refusal import RefusalError, refusal
-from gateway.run_gate import stream_end
-from gateway.run_state import NEVER
 from gateway.services import Tap
-from gateway.standing import KnownRead, Standing
 from gateway.steady import steady
 from gateway.tasks import must_wait
 
@@ -43,41 +38,12 @@ CLIENT_GONE = 499
 """In records and metrics: the client went before it was answered."""
 
 
-@dataclass(slots=True)
-class Plan:
-    """What is to be sent, decided, and not changed any more. identity: the impersonation headers on the wire. known: of
-    a read that was sent before, with the same verdict. echo: what the agent wrote itself at places that are masked.
-    steady: what the metadata in its answer is to say, where the API server's own numbers would tell too much."""
-
-    request: Request
-    head: Head
-    identity: bytes
-    subprotocols: tuple[str, ...]
-    standing: Standing
-    verdict: Verdict
-    audit_id: str
-    known: KnownRead | None = None
-    echo: Echo | None = None
-    steady: Mapping[str, Any] | None = None
-
-
-def is_long_running(request: Request) -> bool:
-    """Has no limit on its time: watches, followed logs, and all that admission calls CONNECT."""
-    if request.verb in ("watch", "proxy") or request.upgrade or request.is_connect:
-        return True
-    return request.full_resource == "pods/log" and (request.parameter("follow") or "0").lower() not in (
-        "0",
-        "false",
-    )
-
-
 class Passage:
     """One forwarded request. Ends in exactly one `Exchange.complete`, by way of `refuse` when there is no answer."""
 
     __slots__ = (
         "_client",
         "_exchange",
-        "_expiry",
         "_filter",
         "_is_stream",
         "_path",
@@ -87,7 +53,7 @@ class Passage:
         "_recorded",
         "_retried",
         "_sent",
-        "_stream_open",
+        "_stream",
         "_tap",
         "_task",
         "_tunnel",
@@ -105,7 +71,6 @@ class Passage:
         self._tunnel: Tunnel | None = None
         self._tap: Tap | None = None
         self._task: asyncio.Task[None] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._reason = ""
         self._used_token = ""
         chosen = path.services.choose_filter(plan.request, plan.standing, plan.verdict, plan.echo)
@@ -114,7 +79,7 @@ class Passage:
         self._is_stream = plan.known is None and is_long_running(plan.request)
         self._recorded = False
         self._sent = False
-        self._stream_open = False
+        self._stream = OpenStream(path, plan, self)
 
     @property
     def scope(self) -> tuple[str, str]:
@@ -129,7 +94,7 @@ class Passage:
         plan = self._plan
         data = self._bytes()
         if self._is_stream:
-            self._open_stream()
+            self._stream.open()
         try:
             if plan.request.upgrade:
                 await must_wait()
@@ -139,7 +104,7 @@ class Passage:
                 await must_wait()
                 upstream = await self._path.pool.connect()
         except BaseException:
-            self._close_stream()
+            self._stream.close()
             self._drop_tap()
             raise
         self._send(upstream, data)
@@ -297,7 +262,7 @@ class Passage:
             self._task = self._path.tasks.start(self._again())
             return
         self._path.services.metrics.upstream_error(error.kind)
-        self._close_stream()
+        self._stream.close()
         self._drop_tap()
         self._exchange.refuse(refusal(error.code, str(error), self._plan.request), outcome=code)
 
@@ -320,7 +285,7 @@ class Passage:
         except UpstreamError as error:
             self._failed(error)
         except RefusalError as error:
-            self._close_stream()
+            self._stream.close()
             self._exchange.refuse(error)
 
     # -- an upgraded connection
@@ -357,7 +322,7 @@ class Passage:
         if tap is None:
             self._complete(101, reason=reason, recorded=False, more=counted)
             return
-        self._close_stream()
+        self._stream.close()
         self._path.tasks.spawn(self._seal(tap, reason, counted))
 
     async def _seal(self, tap: Tap, reason: str, counted: Mapping[str, object]) -> None:
@@ -400,36 +365,7 @@ class Passage:
         if tap is not None:
             tap.dropped()
 
-    # -- streams are counted, and end with their token
-
-    def _open_stream(self) -> None:
-        standing, limits = self._plan.standing, self._path.services.limits
-        if not limits.may_open(standing.run, standing.limits):
-            raise refusal(
-                429,
-                "this run has as many streams open as its policy allows; close one",
-                self._plan.request,
-                retry_after=5,
-            )
-        limits.opened(standing.run, self)
-        self._stream_open = True
-        standing.session.opened()
-        self._path.services.metrics.streams(limits.open_streams)
-        end, why = stream_end(standing)
-        if end < NEVER:
-            left = max(0.0, end - self._path.clock())
-            self._expiry = self._path.loop.call_later(left, self.close, why)
-
-    def _close_stream(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        if self._stream_open:
-            self._stream_open = False
-            limits = self._path.services.limits
-            limits.closed(self._plan.standing.run, self)
-            self._plan.standing.session.closed(self._path.clock())
-            self._path.services.metrics.streams(limits.open_streams)
+    # -- ended from elsewhere
 
     def close(self, reason: str) -> None:
         """End a stream now, for this reason: the token has expired, the run was terminated."""
@@ -439,7 +375,7 @@ class Passage:
             return
         if isinstance(self._receiver, Relay):
             self._receiver.end_at_border()
-        if self._stream_open and self._client is not None:
+        if self._stream.is_open and self._client is not None:
             self._client.abort()
 
     def end_soon(self) -> None:
@@ -462,7 +398,7 @@ class Passage:
         if self._receiver is not None:
             self._receiver.client_gone(carry_through=carry_through)
         if not carry_through or self._plan.request.upgrade:
-            self._close_stream()
+            self._stream.close()
             self._drop_tap()
             self._count_masked()
             self._exchange.complete(
@@ -476,7 +412,7 @@ class Passage:
         self, code: int, *, reason: str, recorded: bool, more: Mapping[str, object] | None = None
     ) -> None:
         self._count_masked()
-        self._close_stream()
+        self._stream.close()
         self._receiver = None
         self._exchange.complete(code, reason=reason, recorded=recorded, more=more)
 
