@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from hack.cluster.errors import ClusterError
-from hack.demo import screen, story
+from hack.demo import screen, story, watched
+from hack.demo.stage import Story
 from hack.stack import up
 
 
@@ -25,14 +26,16 @@ def main(arguments: list[str]) -> int:
         print(screen.paint("31", f"demo: {len(wrong)} step(s) went wrong: {'; '.join(wrong)}"))
         return 1
     print(screen.paint("32", "demo: every step did what it should."))
-    _next(options.dir)
+    _next(options.dir, stack.console_url, watched.session_of(Story(stack), up.AGENT[2]))
     return 0
 
 
-def _next(folder: Path) -> None:
+def _next(folder: Path, console: str, session: str) -> None:
     print(
         f"""
 The stack is still running. What to try next:
+  look at the run    {console}/sessions/{session}
+                     (the certificate is the stack's own; log in as {up.APPROVER}, no password)
   be the agent       .venv/bin/kubectl --kubeconfig {folder}/agent.kubeconfig get pods -n demo
   be the approver    .venv/bin/kubectl --kubeconfig {folder}/approver.kubeconfig get apreq
   change the policy  .venv/bin/kubectl --kubeconfig {folder}/admin.kubeconfig edit agentpolicy coding-agents

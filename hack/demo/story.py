@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from hack.cluster import pods
+from hack.demo import watched
 from hack.demo.screen import ADMIN, AGENT, APPROVER, ATTACKER, SECOND, chapter, shown, typed
 from hack.demo.stage import (
     PRODUCTION,
@@ -51,7 +52,11 @@ def tell(stack: up.Stack) -> list[str]:
         _replayed,
         _round_the_gateway,
         _forged,
+        watched.masked,
+        *([watched.recorded] if stack.cluster.has_node else []),
+        watched.stopped,
         _on_the_record,
+        watched.in_the_console,
     ]
     for number, tell_chapter in enumerate(chapters, 1):
         tell_chapter(story, number)
@@ -273,7 +278,7 @@ def _on_the_record(story: Story, number: int) -> None:
         for record in story.audit()
         if run in json.dumps(record) and record.get("stage") == "ResponseComplete"
     ]
-    typed(ADMIN, "tail audit/*.jsonl   # as a table")
+    typed(ADMIN, f"chaperone audit search --run {run}   # shortened")
     shown(ADMIN, "\n".join(["CODE VERDICT VERB     OBJECT", *rows[-10:]]))
     story.check(
         any("Hold" in row or "Deny" in row for row in rows),
