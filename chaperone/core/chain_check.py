@@ -313,7 +313,8 @@ class ChainCheck:
         known = link.hash if link == chain.end else chain.seen.get(link.sequence)
         if known is not None:
             self._compare(chain, checkpoint, known, where)
-        chain.closed = checkpoint.reason is Reason.CLOSE and link.sequence == chain.end.sequence
+        if checkpoint.reason is Reason.CLOSE:
+            chain.closed = link.sequence == chain.end.sequence
 
     def _compare(self, chain: _Chain, checkpoint: Checkpoint, known: bytes, where: str) -> None:
         link = checkpoint.link

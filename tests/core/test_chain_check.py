@@ -89,6 +89,13 @@ def test_an_untouched_chain_is_good() -> None:
     assert summary.unsigned == 0
 
 
+def test_a_chain_that_was_closed_and_went_on_is_open() -> None:
+    records = chain(4)
+    ended = [*lines_of(records[:3]), signed(records[2].link, Reason.CLOSE)]
+    assert verify([*ended, signed(records[2].link)]).chains[0].closed
+    assert not verify([*ended, records[3].line]).chains[0].closed
+
+
 def test_nothing_is_good_and_says_so() -> None:
     assert verify([]).is_good
     assert verify([b""]).chains == ()
