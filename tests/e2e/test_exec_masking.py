@@ -27,6 +27,7 @@ from tests.e2e.streaming import (
     terminal,
 )
 from tests.e2e.test_interactive import fetch, read_until, running
+from tests.e2e.test_python_client import api_of, conversation, forwarded
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.pods]
@@ -180,6 +181,17 @@ def test_port_forward_is_opaque_and_counted(
     record = last_record(layout, RUN, after=before)
     assert record["objectRef"]["subresource"] == "portforward"
     assert record["stream"]["ports"]["18099"] > 3 * len("from-the-pod\n")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_the_python_client_talks_and_forwards(agent: Kubectl, layout: Layout, pod_namespace: str) -> None:
+    """It types in text messages, and forwards ports over channels instead of a tunnel."""
+    before, api = len(records_of(layout, RUN)), api_of(agent)
+    assert conversation(api, pod_namespace) == "hello"
+    assert forwarded(api, pod_namespace) == b"from-the-pod\n"
+    record = until("both records", lambda: records_of(layout, RUN)[before + 1 :])[-1]
+    assert record["stream"]["protocol"] == "WebSocket v4.channel.k8s.io"
+    assert record["stream"]["ports"]["18099"] > len("from-the-pod\n")
 
 
 def test_masked_counts_are_on_the_record_and_no_secret_is(
