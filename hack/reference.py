@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from chaperone.settings.console import ConsoleSettings
 from chaperone.settings.controller import ControllerSettings
 from chaperone.settings.gateway import GatewaySettings
 from chaperone.settings.loading import describe
@@ -17,7 +18,12 @@ from chaperone.settings.webhook import WebhookSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
-PROGRAMS = {"gateway": GatewaySettings, "webhook": WebhookSettings, "controller": ControllerSettings}
+PROGRAMS = {
+    "gateway": GatewaySettings,
+    "webhook": WebhookSettings,
+    "controller": ControllerSettings,
+    "console": ConsoleSettings,
+}
 
 
 def page() -> str:
