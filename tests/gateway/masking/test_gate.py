@@ -10,6 +10,7 @@ import random
 import string
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,19 +163,19 @@ def _put(document: dict[str, Any], container: dict[str, Any], path: str, key: st
 
 
 @pytest.fixture(scope="module")
-def masker(tmp_path_factory: pytest.TempPathFactory) -> Masker:
-    return Masker(STANDARD, pattern_cache.detector(None), Mint(b"k" * 32))
+def masker(patterns: Path) -> Masker:
+    return Masker(STANDARD, pattern_cache.detector(patterns), Mint(b"k" * 32))
 
 
 @pytest.fixture(scope="module")
-def gate() -> Gate:
-    return Gate(pattern_cache.engine(form_rules(built_in()), None))
+def gate(patterns: Path) -> Gate:
+    return Gate(pattern_cache.engine(form_rules(built_in()), patterns))
 
 
 def test_what_is_cleared_would_not_have_been_masked(gate: Gate, masker: Masker) -> None:
     nothing = KnownValues()
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(pods())
     def check(document: dict[str, Any]) -> None:
         if gate.clears(as_go(document), nothing):
