@@ -79,11 +79,12 @@ def errors(schema: Schema, value: object, path: str = "") -> list[str]:
 
 
 def _is_of(branch: Schema, value: Any) -> bool:
-    """A branch of anyOf, which only says more of what `properties` describes: required fields and lists of words."""
+    """A branch of anyOf, which only says more of what `properties` describes: required fields, lists of words, and not."""
     fields = branch.get("properties", {})
-    return all(name in value for name in branch.get("required", ())) and all(
+    fits = all(name in value for name in branch.get("required", ())) and all(
         name not in value or value[name] in field["enum"] for name, field in fields.items()
     )
+    return fits and not ("not" in branch and _is_of(branch["not"], value))
 
 
 def _holds(schema: Schema, value: Any) -> bool:

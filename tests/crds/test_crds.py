@@ -231,6 +231,22 @@ def test_every_word_of_a_list_of_words_compiles(path: str, schema: Schema) -> No
         assert isinstance(faults, Policy), (word, faults)
 
 
+@pytest.mark.parametrize(
+    ("masking", "fits"),
+    [
+        ({"profile": "Off"}, False),
+        ({"profile": "Off", "reason": "a test"}, True),
+        ({"profile": "Strict"}, True),
+        ({}, True),
+    ],
+)
+def test_off_needs_its_reason(masking: dict[str, str], fits: bool) -> None:
+    obj = whole_policy()
+    obj["spec"]["masking"] = masking
+    assert (errors(schema_of("agentpolicies"), obj) == []) is fits
+    assert isinstance(compile_policy(obj), Policy) is fits
+
+
 def test_users_fit_as_identity() -> None:
     obj = whole_policy()
     obj["spec"]["identity"] = {"user": "agent:coder", "groups": ["agents"]}
