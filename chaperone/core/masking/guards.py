@@ -60,13 +60,15 @@ def is_opaque(found: Candidate) -> bool:
 
 
 _REFERENCE = re.compile(
-    rb"""\$\w*$ | \$[({] | \{[\w.]*\}$ | \{\{ | <[^>]*>$ | %\w+%$ | %[a-z]$ | \*+$ | =+$ | x+$ | \.{3}
-    | \[?(?:redacted|masked|hidden|omitted|filtered|removed) | masked-[a-z2-7]{24}$
+    rb"""\$\$?\w*$ | \$[({] | \{[ ]?[\w.]*[ ]?\}?$ | \{\{ | <[^>]*>$ | %\w+%$ | %[a-z]$ | \*{3} | \#{3} | \*+$ | =+$ | x+$
+    | \.{3} | \[?(?:redacted|masked|hidden|omitted|filtered|removed) | masked-[a-z2-7]{24}$ | ![a-z]{2,12}\b
+    | [a-z][a-z0-9+.-]{1,20}://[^@]*$ | [a-z_][\w.]{1,60}\([^()]*\)?[;,]?$
     | (?:\.{0,2}|~)/(?:etc|var|run|usr|opt|tmp|home|root|mnt|data|proc|dev|app|srv|secrets|certs)/[\w./-]*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _PLAIN_VALUE = re.compile(
     rb"(?:true|false|yes|no|on|off|null|nil|none|undefined|empty|enabled|disabled|required|optional|unset|default|auto|always|never"
+    rb"|string|str|bytes?|object|number|integer|int|bool(?:ean)?|array|map|text"
     rb"|-?\d{1,4}(?:\.\d+)?(?:ms|s|m|h|d|%|ki|mi|gi|kb|mb|gb|b)?)[.,:;!?)\]}]*",
     re.IGNORECASE,
 )
@@ -89,6 +91,7 @@ _LAST_NAME = re.compile(rb"([\w.-]+)[^\w.-]*\Z")
 _NAME_LIKE = re.compile(rb"[a-z][a-z0-9]*(?:[-./:][a-z0-9]+)*")
 _NO_PASSWORD = re.compile(r"\A(?:OLD)?PWD\Z|[_-]stdin\Z")
 """What a shell calls the working directory; an option that says where a password comes from."""
+_CONSTANT = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 MAX_NAME = 100
 """Characters of a name; what is longer is data that happens to end on `=`."""
 _SECRET = frozenset({Naming.PASSWORD, Naming.SECRET, Naming.SECRETS})
@@ -112,9 +115,15 @@ def is_assigned_secret(found: Candidate) -> bool:
         return True
     if naming not in _SECRET or not is_value(found) or _NO_ASSIGNMENT.search(found.before):
         return False
-    if _CHECKSUM.search(found.before):
+    if _CHECKSUM.search(found.before) or _is_name_of_secret(found):
         return False
     return naming is not Naming.SECRETS or not _NAME_LIKE.fullmatch(found.secret)
+
+
+def _is_name_of_secret(found: Candidate) -> bool:
+    """`DB_PASSWORD=DB_PASSWORD`: the name of a variable, where a value will be."""
+    text = found.secret.decode("latin-1")
+    return _CONSTANT.fullmatch(text) is not None and judgement(found.keys)(text) in _SECRET
 
 
 def is_option_value(found: Candidate) -> bool:

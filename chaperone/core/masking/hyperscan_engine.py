@@ -6,6 +6,7 @@ to one thread, so each thread loads its own from the same compiled bytes.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,10 @@ import hyperscan
 from chaperone.core.masking.batch import Batch
 from chaperone.core.masking.detection import Span
 from chaperone.core.masking.rule import Rule
+
+SHORT_REPEAT = 5
+"""Upper bounds that are harmless."""
+_LONG_REPEAT = re.compile(r"(\[(?:[^\]\\]|\\.)+\]|\\[wd]|\.)\{(\d+),(\d+)\}")
 
 
 def compile_rules(rules: Sequence[Rule]) -> bytes:
@@ -35,8 +40,25 @@ def compile_rules(rules: Sequence[Rule]) -> bytes:
 
 
 def _expression(rule: Rule) -> bytes:
-    """The end of a text is the end of a line of the block."""
-    return rule.gate_pattern.replace(r"\z", "$").encode()
+    """A pattern that matches wherever the rule does. The end of a text is the end of a line of the block.
+
+    Upper bounds of long repeats are left out: Vectorscan 5.4.12 misses matches of some alternatives that hold them.
+    """
+    return _LONG_REPEAT.sub(_without_bound, rule.gate_pattern.replace(r"\z", "$")).encode()
+
+
+def _without_bound(match: re.Match[str]) -> str:
+    atom, least, most = match.groups()
+    if int(most) <= SHORT_REPEAT or _may_hold_line_end(atom):
+        return match[0]
+    return f"{atom}{{{least},}}"
+
+
+def _may_hold_line_end(atom: str) -> bool:
+    """Without a bound it would reach over the texts of a block."""
+    if atom.startswith("[^"):
+        return not ("\\s" in atom or "\\n" in atom)
+    return any(escape in atom for escape in ("\\s", "\\n", "\\r", "\\S", "\\W"))
 
 
 class HyperscanDetector:

@@ -149,6 +149,18 @@ def test_nothing_is_found_in_no_texts(engines: tuple[HyperscanDetector, KeywordD
         assert engine.scan(["", ""]) == []
 
 
+def test_long_repeats_hide_nothing_from_hyperscan(engines: tuple[HyperscanDetector, KeywordDetector]) -> None:
+    """Vectorscan 5.4.12 lost the second header here while an upper bound of 40 stood in one of the rule's alternatives."""
+    fast, _ = engines
+    texts = [
+        'proxy-authorization\\\\"  =  hDQAu4Ml',
+        '"bearer==64el1LBMr886f2W',
+        "=job-token  =   [WgdLHUjPU",
+        "x",
+    ]
+    assert "secret-header" in {span.rule for index, span in fast.scan(texts) if index == 2}
+
+
 def test_offsets_count_characters_not_bytes(engines: tuple[HyperscanDetector, KeywordDetector]) -> None:
     text = "пароль → password=hunter2 ✓"
     for engine in engines:

@@ -57,7 +57,7 @@ def _names(keys: tuple[str, ...]) -> Iterator[Rule]:
     stems = "|".join(_spelt(normalised(key)) for key in keys)
     for entry in _own_document()["rules"]:
         if keys and _STEMS in entry["pattern"]:
-            yield replace(_rule(entry, stems), name=f"policy-key-{entry['name']}", keys=keys)
+            yield replace(_rule(entry, stems), name=f"policy-key-{entry['name']}", keywords=(), keys=keys)
 
 
 def _spelt(name: str) -> str:
