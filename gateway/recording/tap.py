@@ -26,6 +26,8 @@ PROTOCOL_HEADERS = {"websocket": b"sec-websocket-protocol", "spdy/3.1": b"x-stre
 EXTENSIONS = b"sec-websocket-extensions"
 MOST_STATUS = 64 * 1024
 NO_ANSWER = "the store of recordings does not answer"
+PULSE_EVERY = 240.0
+"""Seconds of silence after which a line says that the stream goes on. Stores seal what is silent for longer."""
 LIMIT_REACHED = "its recording has reached the size limit"
 
 
@@ -77,7 +79,8 @@ class StreamTap:
         self._status = b""
         self._deaf = False
         self._braked = False
-        self._braked_at = 0.0
+        self._braked_at = self._wrote_at = 0.0
+        self._over = False
         if track is not None:
             track.failed, track.relieved = self._sink_failed, self._relieved
 
@@ -91,6 +94,8 @@ class StreamTap:
     def begin(self, headers: Sequence[Header], stream: TappedStream) -> None:
         """Raises StreamError when the two ends agreed on something that cannot be read here."""
         self._stream = stream
+        self._wrote_at = self._clock()
+        stream.later(PULSE_EVERY, self._pulse)
         try:
             wire = wire_for(self._request, _chosen(self._request.upgrade, headers))
         except StreamError as error:
@@ -150,6 +155,7 @@ class StreamTap:
 
     async def ended(self, reason: str) -> Mapping[str, Any]:
         """Raises nothing: what went wrong is in the record."""
+        self._over = True
         counts = self._conversation.counts if self._conversation is not None else {}
         found: dict[str, Any] = {}
         if self._conversation is not None:
@@ -186,13 +192,23 @@ class StreamTap:
         track, recorder = self._track, self._recorder
         if track is None or recorder is None:
             return
-        track.append(lines)
+        if lines:
+            self._wrote_at = self._clock()
+            track.append(lines)
         if recorder.truncated and self._terms.required and self._stream is not None:
             self._stream.end_after_this(LIMIT_REACHED)
         if track.is_full and not self._braked and self._stream is not None:
             self._braked, self._braked_at = True, self._clock()
             self._stream.brake(True)
             self._stream.later(self._patience, self._still_full)
+
+    def _pulse(self) -> None:
+        if self._over or self._recorder is None or self._stream is None:
+            return
+        now = self._clock()
+        if now - self._wrote_at >= 0.9 * PULSE_EVERY:
+            self._write(self._recorder.pulse(now))
+        self._stream.later(PULSE_EVERY, self._pulse)
 
     def _relieved(self) -> None:
         self._braked = False

@@ -49,6 +49,9 @@ class Asciicast(Recorder):
     def _mark(self, at: float, text: str) -> bytes:
         return line([at, "m", text])
 
+    def _pulse(self, at: float) -> bytes:
+        return line([at, "o", ""])
+
     def _ending(self, at: float, outcome: Outcome) -> bytes:
         said = self._mark(at, outcome.reason) if outcome.reason else b""
         return said if outcome.exit_code is None else said + line([at, "x", str(outcome.exit_code)])

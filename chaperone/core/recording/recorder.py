@@ -48,6 +48,10 @@ class Recorder(ABC):
         """A word to whoever watches."""
         return self._noted(self._mark(self._clock(now), text))
 
+    def pulse(self, now: float) -> bytes:
+        """Nothing has come for long, and the stream goes on: whoever looks at the recording alone can tell."""
+        return self._noted(self._pulse(self._clock(now)))
+
     def settle(self, now: float) -> bytes:
         """Nothing has come for a moment."""
         return self._told(self._gatherer.settle(self._clock(now)))
@@ -73,6 +77,8 @@ class Recorder(ABC):
     def _resize(self, at: float, columns: int, rows: int) -> bytes: ...
     @abstractmethod
     def _mark(self, at: float, text: str) -> bytes: ...
+    @abstractmethod
+    def _pulse(self, at: float) -> bytes: ...
     @abstractmethod
     def _ending(self, at: float, outcome: Outcome) -> bytes: ...
 

@@ -40,6 +40,9 @@ class Transcript(Recorder):
     def _mark(self, at: float, text: str) -> bytes:
         return line({"at": at, "mark": text})
 
+    def _pulse(self, at: float) -> bytes:
+        return line({"at": at})
+
     def _ending(self, at: float, outcome: Outcome) -> bytes:
         entry: dict[str, Any] = {"at": at, "end": True, "truncated": self.truncated}
         if outcome.exit_code is not None:

@@ -208,6 +208,15 @@ def test_silence_writes_what_was_said(form: Callable[..., Recorder]) -> None:
 
 
 @EITHER
+def test_a_pulse_shows_nothing_and_keeps_the_order(form: Callable[..., Recorder]) -> None:
+    recorder = form(SCENE)
+    recording = recorder.header(0.0) + recorder.output("stdout", b"a", 1.0) + recorder.pulse(300.0)
+    recording += recorder.output("stdout", b"b", 301.0) + recorder.end(Outcome(exit_code=0), 302.0)
+    assert any(b"300" in line for line in recording.splitlines())
+    assert output(read(recording)) == b"ab"
+
+
+@EITHER
 def test_a_recording_has_a_limit_that_shows(form: Callable[..., Recorder]) -> None:
     recorder = form(SCENE, limit=2000)
     recording = recorder.header(0.0)

@@ -390,6 +390,19 @@ def test_a_store_that_is_stuck_is_given_up() -> None:
     assert done.record["recording"]["state"] == "failed"
 
 
+def test_a_stream_that_is_silent_for_long_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.recording.tap.PULSE_EVERY", 0.2)
+    sink = MemorySink()
+
+    async def wait(stage: Stage, client: Client) -> None:
+        await stage.settle(lambda: len(sink.writer.content.splitlines()) >= 4)
+        client.abort()
+
+    Play(serve(shown(1, b"hello"), b""), REQUIRED, sink=sink, meanwhile=wait)
+    assert Reading(sink.writer.content.splitlines(keepends=True)).opening.is_terminal
+    assert sink.writer.content.count(b'"o",""') >= 2
+
+
 NONSENSE = shown(1, b"before") + b"\xff\xff not a frame"
 
 
