@@ -27,11 +27,11 @@ NAME = "gateway-2"
 
 @contextmanager
 def second_gateway(stack: up.Stack) -> Iterator[tuple[str, Program]]:
-    """Its URL, and the program; it shares nothing with the first but the cluster."""
+    """Its URL, and the program, of two workers; it shares nothing with the first but the cluster."""
     layout = stack.layout
     config: dict[str, Any] = yaml.safe_load(layout.config("gateway").read_text())
     port, health = free_port(), free_port()
-    config["listen"]["port"], config["health"]["port"] = port, health
+    config["listen"]["port"], config["health"]["port"], config["workers"] = port, health, 2
     folder = layout.directory / "audit-2"
     folder.mkdir(exist_ok=True)
     config["audit"]["store"] = f"sqlite:///{folder / 'audit.db'}"
