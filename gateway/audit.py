@@ -19,6 +19,7 @@ from typing import Any
 from chaperone.core.chain import Link, Reason, Sealed
 from chaperone.store.interface import RecordWriter, StoreMismatchError
 from gateway.audit_chain import SignedChain
+from gateway.audit_retention import Pruning
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class AuditLog:
         wait: float = 5.0,
         retry: float = RETRY,
         on_failure: Callable[[], None] = lambda: None,
+        pruning: Pruning | None = None,
     ) -> None:
         self._ledger = ledger
         self._chain = chain
@@ -68,6 +70,7 @@ class AuditLog:
         self._wait = wait
         self._retry = retry
         self._on_failure = on_failure
+        self._pruning = pruning
         self._queue: deque[_Entry] = deque()
         self._pending: list[_Entry] = []
         self._doubt: list[tuple[Sealed, _Entry]] = []
@@ -91,6 +94,8 @@ class AuditLog:
             self._chain.resume(end)
         self._refusing = ""
         self._thread.start()
+        if self._pruning is not None:
+            self._pruning.start()
 
     @property
     def failure(self) -> str:
@@ -140,6 +145,8 @@ class AuditLog:
 
     async def close(self) -> None:
         """Write what is queued, then stop. Records that a dead sink would not take are counted in the log."""
+        if self._pruning is not None:
+            self._pruning.stop()
         if self._thread.is_alive():
             self._closing = True
             self._refusing = "it is being closed"

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from chaperone.settings.gateway import AuditSettings
 from chaperone.store.engine import is_sqlite, store_url
-from chaperone.store.interface import RecordWriter, StoreMismatchError
+from chaperone.store.interface import Pruned, RecordWriter, StoreMismatchError
+from chaperone.store.retention import prune
 from chaperone.store.signing import KEY_FILE, Signer, load_signer, new_signer
 from chaperone.store.writing import StoreWriter
 from gateway.audit import AuditLog, AuditUnavailable
 from gateway.audit_chain import CheckpointTerms, SignedChain
+from gateway.audit_retention import Pruning
 from gateway.audit_sinks import FileSink, StreamSink
 
 STDOUT = 1
@@ -33,7 +35,24 @@ def audit_log(
         name = f"{name}-{secrets.token_hex(4)}"
     terms = CheckpointTerms(settings.checkpoint_records, settings.checkpoint_every)
     chain = SignedChain(name, signer, wall=time.time, clock=time.monotonic, terms=terms)
-    return AuditLog(ledger, chain, queue=settings.queue, wait=settings.wait, on_failure=on_failure)
+    return AuditLog(
+        ledger,
+        chain,
+        queue=settings.queue,
+        wait=settings.wait,
+        on_failure=on_failure,
+        pruning=_pruning(settings, signer) if settings.retention and not worker else None,
+    )
+
+
+def _pruning(settings: AuditSettings, signer: Signer) -> Pruning:
+    url = store_url(settings.store)
+
+    def remove() -> Pruned:
+        now = time.time()
+        return prune(url, now - settings.retention, signer, now=now)
+
+    return Pruning(remove)
 
 
 def writer_name(gateway: str, worker: int) -> str:

@@ -17,7 +17,7 @@ from gateway.access import asks_for_access
 from gateway.http.framing import Head
 from gateway.passage import Passage
 from gateway.plan import Plan, is_long_running
-from gateway.record import COMPLETE
+from gateway.record import COMPLETE, traceparent
 from gateway.standing import KnownRead
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def serve(exchange: Exchange, path: DataPath, connection: ClientConnection, head
 
 def end_record(exchange: Recorded, known: KnownRead, head: Head, code: int, now: float) -> Mapping[str, Any]:
     """The record of its ordinary end; from the second one on, all but the id and the times is encoded already."""
-    recorded = (exchange.peer, head.user_agent, code)
+    recorded = (exchange.peer, head.user_agent, traceparent(head), code)
     if known.records is not None and known.recorded == recorded:
         return known.records.record(exchange.audit_id, exchange.received_at, exchange.forwarded_at, now)
     entry = exchange.record(COMPLETE, code)

@@ -50,10 +50,19 @@ def request_record(
         verdict=verdict,
         source_ips=(peer,),
         user_agent=head.user_agent if head is not None else "",
+        traceparent=traceparent(head) if head is not None else "",
         reason=reason,
         code=code,
         durations=_durations(received_at, forwarded_at, now),
     )
+
+
+def traceparent(head: Head) -> str:
+    """The client's trace context (W3C), "" when it sent none."""
+    for name, value in head.forwarded:
+        if name == b"traceparent":
+            return value.decode("latin-1")
+    return ""
 
 
 def _durations(received_at: float, forwarded_at: float, now: float) -> dict[str, float]:

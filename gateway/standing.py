@@ -30,7 +30,7 @@ class KnownRead:
     """A read that was judged, to be asked again.
 
     simple: allowed, short, and nothing but its body filter has to be made for it. records: of its ordinary ends, for
-    the peer, user agent and code in `recorded`.
+    the peer, user agent, trace and code in `recorded`.
     """
 
     __slots__ = ("recorded", "records", "request", "simple", "verdict")
@@ -39,7 +39,7 @@ class KnownRead:
         self.request = request
         self.verdict = verdict
         self.simple = simple
-        self.recorded: tuple[str, str, int] | None = None
+        self.recorded: tuple[str, str, str, int] | None = None
         self.records: Repeated | None = None
 
 

@@ -7,6 +7,7 @@ break the line or move a cursor. Fields that say nothing are left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -20,6 +21,7 @@ from chaperone.core.timestamp import rfc3339_micro
 from chaperone.core.url import redact_tokens
 from chaperone.core.verdict import Verdict
 
+_TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 MAX_TEXT = 512
 """Longest text from strangers in one field, in characters."""
 
@@ -49,6 +51,7 @@ def record(
     verdict: Verdict | None = None,
     source_ips: Sequence[str] = (),
     user_agent: str = "",
+    traceparent: str = "",
     reason: str = "",
     code: int | None = None,
     bytes_in: int = 0,
@@ -58,8 +61,8 @@ def record(
 ) -> dict[str, Any]:
     """The record of one stage. received_at, now: Unix seconds. method, target: as sent, where there is no
     request because nobody could read it. identity: who is impersonated. reason: why it was refused
-    before or beside the verdict. code: of the response, when there is one. durations: seconds by part
-    (auth, judge, hold, upstream).
+    before or beside the verdict. traceparent: the client's (W3C), a hint and no proof. code: of the response,
+    when there is one. durations: seconds by part (auth, judge, hold, upstream).
     """
     entry: dict[str, Any] = {
         "kind": "Event",
@@ -91,6 +94,7 @@ def record(
         (
             ("sourceIPs", list(source_ips)),
             ("userAgent", user_agent[:MAX_TEXT]),
+            ("traceparent", traceparent if _TRACEPARENT.fullmatch(traceparent) else ""),
             ("reason", reason[:MAX_TEXT]),
             ("annotations", annotations),
         ),

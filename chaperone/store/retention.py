@@ -31,6 +31,8 @@ from chaperone.store.tables import (
     writers,
 )
 
+LOCK = 0x7072756E
+"""Key of PostgreSQL's advisory lock for pruning."""
 PIECE = 2000
 """Records of one transaction."""
 
@@ -83,6 +85,7 @@ class _Pruning:
                 self._turn.held() if self._turn is not None else nullcontext(),
                 self._engine.begin() as connection,
             ):
+                self._wait_for_turn(connection)
                 through = self._next(connection, before)
                 gone, kept = self._remove(connection, through) if through is not None else (0, 0)
             removed += gone
@@ -93,6 +96,11 @@ class _Pruning:
             connection.execute(sa.delete(tallies).where(old))
             kept = self._count(connection)
         return removed, kept
+
+    def _wait_for_turn(self, connection: sa.Connection) -> None:
+        """Gateways that prune at the same time would each sign for what the other removes."""
+        if self._turn is None:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
 
     def _next(self, connection: sa.Connection, before: int) -> Link | None:
         """Up to where the next piece goes: only as far as every record is old enough, whatever clocks did."""

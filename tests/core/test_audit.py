@@ -229,3 +229,14 @@ def test_an_encoded_record_can_be_read() -> None:
 def test_only_a_record_with_durations_is_repeated() -> None:
     with pytest.raises(ValueError, match="durations"):
         Repeated(event())
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(TRACE, TRACE), ("", None), ("00-x", None), (TRACE + "-rest", None), (TRACE.upper(), None)],
+)
+def test_a_trace_context_is_kept_when_it_is_one(given: str, kept: str | None) -> None:
+    assert event(traceparent=given).get("traceparent") == kept

@@ -51,6 +51,19 @@ def test_records_and_requests_upstream_are_alike() -> None:
     play(scene)
 
 
+def test_each_record_has_the_trace_of_its_own_request() -> None:
+    traces = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2, 2, 3)]
+
+    async def scene(stage: Stage) -> None:
+        client = await stage.connect()
+        for trace in traces:
+            await client.get(PODS, f"traceparent: {trace}")
+        await client.get(PODS)
+        assert [record.get("traceparent") for record in stage.audit.records] == [*traces, None]
+
+    play(scene)
+
+
 def test_another_target_with_the_same_headers() -> None:
     async def scene(stage: Stage) -> None:
         client = await stage.connect()
