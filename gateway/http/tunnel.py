@@ -171,8 +171,9 @@ class Tunnel:
         self._braked = on
         self._steer()
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        self._loop.call_later(seconds, call)
+    def later(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Returns what calls it off."""
+        return self._loop.call_later(seconds, call).cancel
 
     def end_after_this(self, reason: str) -> None:
         """Close, but not before what is being passed on at this moment."""

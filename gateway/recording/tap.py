@@ -80,7 +80,7 @@ class StreamTap:
         self._deaf = False
         self._braked = False
         self._braked_at = self._wrote_at = 0.0
-        self._over = False
+        self._stop_pulse: Callable[[], None] = _nothing
         if track is not None:
             track.failed, track.relieved = self._sink_failed, self._relieved
 
@@ -95,7 +95,7 @@ class StreamTap:
         """Raises StreamError when the two ends agreed on something that cannot be read here."""
         self._stream = stream
         self._wrote_at = self._clock()
-        stream.later(PULSE_EVERY, self._pulse)
+        self._stop_pulse = stream.later(PULSE_EVERY, self._pulse)
         try:
             wire = wire_for(self._request, _chosen(self._request.upgrade, headers))
         except StreamError as error:
@@ -155,7 +155,7 @@ class StreamTap:
 
     async def ended(self, reason: str) -> Mapping[str, Any]:
         """Raises nothing: what went wrong is in the record."""
-        self._over = True
+        self._stop_pulse()
         counts = self._conversation.counts if self._conversation is not None else {}
         found: dict[str, Any] = {}
         if self._conversation is not None:
@@ -203,12 +203,12 @@ class StreamTap:
             self._stream.later(self._patience, self._still_full)
 
     def _pulse(self) -> None:
-        if self._over or self._recorder is None or self._stream is None:
+        if self._recorder is None or self._stream is None:
             return
         now = self._clock()
         if now - self._wrote_at >= 0.9 * PULSE_EVERY:
             self._write(self._recorder.pulse(now))
-        self._stream.later(PULSE_EVERY, self._pulse)
+        self._stop_pulse = self._stream.later(PULSE_EVERY, self._pulse)
 
     def _relieved(self) -> None:
         self._braked = False
@@ -268,6 +268,10 @@ class StreamTap:
             "seconds": seconds,
             **entry,
         }
+
+
+def _nothing() -> None:
+    """There is no timer yet."""
 
 
 def _chosen(upgrade: str, headers: Sequence[Header]) -> str:
