@@ -33,6 +33,14 @@ from gateway.targets import object_path
 log = logging.getLogger(__name__)
 
 Obj = Mapping[str, Any]
+Hide = Callable[[Request, Obj], tuple[Obj, frozenset[str]]]
+"""An object as people may see it, and the secrets that it held. May be called in another thread."""
+
+
+def hide_nothing(_request: Request, obj: Obj) -> tuple[Obj, frozenset[str]]:
+    """Leaves all hiding to chaperone.core.preview_redaction."""
+    return obj, frozenset()
+
 
 AS_SENT = "the difference is to the object as it was sent, without what the API server would add"
 _WITHOUT_DIFF = ("eviction", "binding", "token")
@@ -46,27 +54,30 @@ async def preview(
     *,
     clock: Callable[[], float],
     limits: PreviewLimits = LIMITS,
+    hide: Hide = hide_nothing,
 ) -> Mapping[str, Any]:
     """`spec.preview` for a request that is held for the first time. clock: monotonic seconds."""
     try:
-        return previews.spec(await _found(request, Looks(gather, clock, limits)))
+        return previews.spec(await _found(request, Looks(gather, clock, limits), hide))
     except Exception:
         log.exception("a preview could not be made", extra={"policy": verdict.policy, "rule": verdict.rule})
         return previews.spec(Findings(warnings=("the preview could not be made",), truncated=True))
 
 
-async def _found(request: Request, looks: Looks) -> Findings:
+async def _found(request: Request, looks: Looks, hide: Hide) -> Findings:
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(_live(request, looks))
         trying = group.create_task(_tried(request, looks))
     live, tried = looking.result(), trying.result()
-    sides = _sides(request, live, tried)
+    whole = _sides(request, live, tried)
+    known = live.obj if live is not None else None
+    sides, secrets = await asyncio.to_thread(_hidden_sides, request, whole, known, hide)
     shown = await _compared(request, sides, looks) if sides else Difference()
-    before = sides.before if sides else live.obj if live is not None else None
+    before = sides.before if sides else known
     effects = await preview_effects.find(request, before, sides.after if sides else None, looks)
     return Findings(
         diff=shown.text,
-        warnings=(*_said(request, sides, tried), *_gaps(request, live), *effects.notes),
+        warnings=(*_said(request, whole, tried, secrets), *_gaps(request, live), *effects.notes),
         affected=tuple(effects.affected),
         truncated=shown.truncated or effects.incomplete or looks.incomplete,
     )
@@ -106,6 +117,19 @@ def _sides(request: Request, live: Seen | None, tried: Seen | str) -> _Sides | N
     if request.subresource == "scale":
         return _Sides(_with_replicas(before), _with_replicas(after))
     return _Sides(before, after)
+
+
+def _hidden_sides(
+    request: Request, sides: _Sides | None, live: Obj | None, hide: Hide
+) -> tuple[_Sides | None, frozenset[str]]:
+    """Both sides as they may be shown, and the secrets of both; where there are none to compare, those of the object
+    as it is, which a refusal may quote."""
+    nothing: tuple[Obj | None, frozenset[str]] = (None, frozenset())
+    if sides is None:
+        return None, (hide(request, live) if live else nothing)[1]
+    before, first = hide(request, sides.before) if sides.before else nothing
+    after, second = hide(request, sides.after) if sides.after else nothing
+    return _Sides(before, after), first | second
 
 
 def _result(request: Request, tried: Seen | str) -> Obj | None:
@@ -150,12 +174,12 @@ def _difference(request: Request, sides: _Sides) -> Difference:
     return difference(sides.before, sides.after, secret=secret, status=request.subresource == "status")
 
 
-def _said(request: Request, sides: _Sides | None, tried: Seen | str) -> list[str]:
+def _said(request: Request, sides: _Sides | None, tried: Seen | str, secrets: frozenset[str]) -> list[str]:
     """What the API server said to the dry run, without what it quoted."""
     as_sent = [AS_SENT] if sides and sides.after and not _was_tried(tried) else []
     if isinstance(tried, str):
         return [tried, *as_sent]
-    hidden = _hidden(request, sides)
+    hidden = _hidden(request, sides) | secrets
     lines = [previews.told(text, hidden) for text in previews.read_warnings(tried.warnings)]
     if tried.code >= 400:
         lines.append(previews.refusal(tried.said, tried.code, hidden))

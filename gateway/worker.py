@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,16 @@ from gateway.holds import HoldLoop
 from gateway.limits import RunLimits
 from gateway.masking.choice import Choice
 from gateway.masking.engine import MaskingEngine
+from gateway.masking.people import Hiding
 from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
+from gateway.preview import preview
 from gateway.recording.commands import ShownTargets
 from gateway.recording.folder import Cut, FolderSink, cut_record, repaired
 from gateway.recording.screens import ChooseScreens
 from gateway.recording.taps import Taps, TapSettings
 from gateway.services import Services
-from gateway.sessions import Sessions
+from gateway.sessions import Sessions, place_of
 from gateway.snapshot import PolicySnapshot
 from gateway.withdrawal import Withdrawals
 
@@ -125,7 +128,8 @@ class Worker:
         )
         self.sessions = Sessions(
             control,
-            instance=self.presence.nonce,
+            place=place_of(self.presence.lease),
+            process=self.presence.nonce,
             max_age=settings.max_policy_age,
             close=self.limits.close_run,
             metrics=self.metrics,
@@ -134,6 +138,9 @@ class Worker:
             jitter=random.random,
         )
         self.claims = Claims(self.approvals, self.presence, wall=time.time, jitter=random.random)
+        self.masking = MaskingEngine(
+            place.masking_key, settings.masking.cache_dir or own_folder("chaperone-masking")
+        )
         self.holds = HoldLoop(
             self.approvals,
             self.claims,
@@ -147,11 +154,9 @@ class Worker:
             ),
             wall=time.time,
             clock=time.monotonic,
+            preview=partial(preview, hide=Hiding(self.masking.for_people())),
         )
         self.audit = make_audit(settings, place, self.metrics)
-        self.masking = MaskingEngine(
-            place.masking_key, settings.masking.cache_dir or own_folder("chaperone-masking")
-        )
         self.recordings = make_sink(settings.recordings)
         self.taps = Taps(
             self.recordings,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from chaperone import pattern_cache
-from chaperone.core.masking import Collect, Detector, Masker, Mint, Place, SecretPlace, Terms
+from chaperone.core.masking import STANDARD, Collect, Detector, Masker, Mint, Place, SecretPlace, Terms
 from chaperone.core.masking.known import KnownValues
 from chaperone.core.masking.report import Report
 from chaperone.core.masking.rules import built_in
@@ -64,6 +64,10 @@ class MaskingEngine:
             masker = Masker(terms, self._detector(terms), self._mint, memory.known)
             memory.maskers[terms] = masker
         return masker
+
+    def for_people(self) -> Masker:
+        """By the standard terms, for no run: nothing that an agent has read changes what people see."""
+        return Masker(STANDARD, self._built_in, self._mint)
 
     def _detector(self, terms: Terms) -> Detector:
         return self._with_more(terms.patterns, terms.keys) if terms.patterns or terms.keys else self._built_in

@@ -11,10 +11,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from chaperone.core.masking import UnmaskableError
 from chaperone.core.request import Payload, Request, parse
 from chaperone.core.verdict import Action, Verdict
 from gateway.http.upstream import UpstreamError
-from gateway.preview import AS_SENT, preview
+from gateway.preview import AS_SENT, Hide, preview
 from gateway.preview_dry_run import DryRun, dry_run_of
 from gateway.preview_looks import PreviewLimits
 from gateway.services import Fetched
@@ -609,3 +610,45 @@ def test_queries_are_canonical() -> None:
         "fieldSelector": ["status.phase=Failed"],
         "limit": ["500"],
     }
+
+
+# What the masking engine hides
+
+
+def hiding(word: str) -> Hide:
+    """Hides one word wherever it stands in an object."""
+
+    def hide(_request: Request, obj: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
+        shown: dict[str, Any] = json.loads(json.dumps(obj).replace(word, "masked-x"))
+        return shown, frozenset({word})
+
+    return hide
+
+
+def test_people_see_neither_side_of_the_difference_nor_a_quote_unmasked() -> None:
+    refusal = {"kind": "Status", "code": 422, "reason": "Invalid", "message": "a: hunter2plus is too long"}
+    for answer in (deployment(image="other/hunter2plus:2"), refusal):
+        cluster = Cluster(
+            {f"GET {WEB}": deployment(image="web/hunter2plus:1"), f"PATCH {WEB}?dryRun=All": answer}
+        )
+        found = asyncio.run(
+            preview(
+                patch(),
+                HOLD,
+                cluster,
+                clock=Clock(),
+                limits=PreviewLimits(seconds=30),
+                hide=hiding("hunter2plus"),
+            )
+        )
+        assert "hunter2plus" not in json.dumps(found)
+        assert found.get("diff", "masked-x").count("masked-x") in (1, 2)
+
+
+def test_what_cannot_be_masked_is_not_shown() -> None:
+    def refuse(_request: Request, _obj: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
+        raise UnmaskableError("nested too deep")
+
+    cluster = Cluster({f"GET {WEB}": deployment(), f"PATCH {WEB}?dryRun=All": deployment(image="web:2")})
+    found = asyncio.run(preview(patch(), HOLD, cluster, clock=Clock(), hide=refuse))
+    assert found == {"warnings": ["the preview could not be made"], "affected": [], "truncated": True}
