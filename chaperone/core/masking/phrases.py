@@ -18,6 +18,7 @@ import re2
 
 from chaperone.core.masking.keys import Judgement, Naming, is_secret, secret_stems
 from chaperone.core.masking.layers import strictly_decoded
+from chaperone.core.masking.notations import ALWAYS, NAMED, OF_LINES
 from chaperone.core.masking.programs import short_flags
 from chaperone.core.masking.values import is_harmless
 
@@ -37,9 +38,6 @@ URL = "url-userinfo"
 ASSIGNMENT = "assignment"
 ARGUMENT = "argument"
 HEADER = "header"
-PRIVATE_KEY = "private-key"
-MARKUP = "markup"
-PAIR = "name-value"
 
 _ASSIGNED = re.compile(
     r"""(?<![\w.\-])-{0,2}(?P<key>[A-Za-z_][\w.\-/]*+(?:\[[\w.\-]*+\])*+)(?P<close>\\*+["'`]?)\]?[ \t]*+
@@ -48,7 +46,7 @@ _ASSIGNED = re.compile(
 )
 _WORD_BEFORE = re.compile(r"([A-Za-z]+)[ \t]\Z")
 _SECOND_WORDS = frozenset({"key", "string", "phrase", "code", "word", "secret", "token"})
-_OPENING = re.compile(r"""(?P<slashes>\\*)(?P<quote>'"'"'|'\\''|["'`])""")
+_OPENING = re.compile(r"""(?P<slashes>\\*)(?P<quote>'"'"'|'\\''|\'\'\'|"{3}|["'`])""")
 """Of a quoted value; the longer ones are how a shell says a quote inside of quotes."""
 _INLINE = re.compile(
     r"""(?:\$\([^()\n]*\) | \$\{[^{}\n]*\} | \{\{[^{}\n]*\}\} | [^\s"'`<,;&\\)}\]] | \\.
@@ -109,35 +107,6 @@ _HEADER_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|negotiate|digest|
 _HEADERS = frozenset({"authorization", "proxyauthorization", "cookie", "setcookie"})
 _HEADER_END = re.compile(r"[^\r\n\"'`]*")
 
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
-    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-)
-_ELEMENT = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>(?P<value>[^<]++)</")
-_CDATA = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>\s*+<!\[CDATA\[(?P<value>[\s\S]*?)\]\]>")
-_ATTRIBUTES = re.compile(
-    r"""\b(?:name|key|id)\s*=\s*["'](?P<key>[^"'<>]{1,200})["'][^<>]{0,200}?\bvalue\s*=\s*["'](?P<value>[^"'<>]*)["']"""
-)
-_ATTRIBUTES_BACK = re.compile(
-    r"""\bvalue\s*=\s*["'](?P<value>[^"'<>]*)["'][^<>]{0,200}?\b(?:name|key)\s*=\s*["'](?P<key>[^"'<>]{1,200})["']"""
-)
-_ELEMENTS = re.compile(
-    r"<name>\s*(?P<key>[^<\s]{1,200})\s*</name>\s*(?:<\w+>[^<]*</\w+>\s*)?<value>(?P<value>[^<]*)</value>"
-)
-_PAIRED = re.compile(
-    r"""(?i)\b(?:name|key)\\*["']?\s*[:=]\s*\\*["']?(?P<key>[\w.\-]{1,200})\\*["']?\s*,?\s*(?:-\s+)?
-        \\*["']?value\\*["']?\s*[:=]\s*(?P<value>\\*"(?:[^"\\]|\\[^"])*|'[^'\n]*|[^\s"',}][^\r\n,}]*)""",
-    re.VERBOSE,
-)
-_NETRC = re.compile(
-    r"(?:^|\s)(?:machine|default)\s[^\n]{0,200}?(?:\n[ \t]*\w+ \S+){0,4}?\s*\b(?:password|passwd)\s+(?P<value>\S+)"
-)
-_DIRECTIVE = re.compile(
-    r"(?m)^[ \t]*(?:requirepass|masterauth|ldap_bind_pw|bindpw|rootpw|olcRootPW|passwd?|password|userPassword::?"
-    r"|auth_pass"
-    r"|sasl_passwd|tls-key-file-pass|secret|snmp-server community|enable secret)[ \t]+(?P<value>[^\s=:#][^\r\n]*)"
-)
-
 
 class Phrases:
     """Finds them with one judge of names; `Phrases.of` keeps one for each set of further names."""
@@ -153,7 +122,9 @@ class Phrases:
             rf"|<[\w:.\-]*(?:{stems})"
             rf"|\b(?:name|key)[\"'\\]*[\s>]*[:=>]\s*[\"'\\]*[\w.\-]*(?:{stems})"
             r"|:[^\s]*@[\w\-]*[.:/(]|://[^\s/]*:[^\s]*@|jdbc:oracle|(?:bearer|basic|token|apikey|negotiate)[ \t]"
-            r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d[ \t]|requirepass|masterauth|bindpw|rootpw|auth_pass|secret ",
+            r"|private key|(?:^|\s)-[puaw]|\bpassw(?:or)?d[ \t]|requirepass|masterauth|bindpw|rootpw|auth_pass|secret "
+            rf"|header[ \t][^\n]*(?:{stems})|(?:{stems})[\w\-]*[\"'\])]*: \w+ value: "
+            r"|\$(?:apr1|[1256y]|2[abxy]|argon2|scrypt|pbkdf2)|\{s?(?:sha|md5|crypt)",
             _options(),
         )
 
@@ -174,23 +145,19 @@ class Phrases:
         """Every secret in a text. lines: a value may go on to the end of its line (configuration, not a command)."""
         hits = [*self._assignments(text, lines=lines), *self._flags(text), *_urls(text), *_schemes(text)]
         hits += [*short_flags(text, Hit, ARGUMENT)]
-        if "PRIVATE KEY" in text:
-            hits += [Hit(match.start(), match.end(), PRIVATE_KEY) for match in _PRIVATE_KEY.finditer(text)]
-        if "<" in text:
-            for pattern in (_ELEMENT, _CDATA, _ATTRIBUTES, _ATTRIBUTES_BACK, _ELEMENTS):
-                hits += self._named(pattern, text, MARKUP)
-        if "alue" in text:
-            hits += self._named(_PAIRED, text, PAIR)
+        for sign, pattern, rule in NAMED:
+            if sign in text:
+                hits += self._named(pattern, text, rule)
+        for sign, pattern, rule in ALWAYS:
+            if sign in text:
+                hits += [Hit(match.start(), match.end(), rule) for match in pattern.finditer(text)]
         if lines:
-            hits += [Hit(*match.span("value"), ASSIGNMENT) for match in _directives(text)]
+            hits += _directives(text)
         return hits
-
-    def _naming(self, key: str) -> Naming:
-        return self._judge(key)
 
     def _named(self, pattern: re.Pattern[str], text: str, rule: str) -> Iterator[Hit]:
         for match in pattern.finditer(text):
-            naming = self._naming(match["key"])
+            naming = self._judge(match["key"])
             if is_secret(naming):
                 start, end = match.span("value")
                 value = match["value"]
@@ -204,7 +171,7 @@ class Phrases:
         while match := _ASSIGNED.search(text, position):
             position = match.end()
             key = self._key(text, match)
-            naming = self._naming(key)
+            naming = self._judge(key)
             if not is_secret(naming):
                 continue
             rule = HEADER if _plain(key) in _HEADERS else ASSIGNMENT
@@ -245,7 +212,7 @@ class Phrases:
 
     def _flags(self, text: str) -> Iterator[Hit]:
         for match in _FLAG.finditer(text):
-            naming = self._naming(match["key"])
+            naming = self._judge(match["key"])
             if is_secret(naming) and match["value"].lower().strip("\"'`.,") not in _NO_VALUES:
                 start, end = match.span("value")
                 start += len(match["value"]) - len(match["value"].lstrip("\"'`"))
@@ -368,8 +335,8 @@ def _is_credential(scheme: str, value: str) -> bool:
     return len(value) >= 12 and any(map(str.isdigit, value)) and not is_harmless(value)
 
 
-def _directives(text: str) -> Iterator[re.Match[str]]:
-    for pattern in (_DIRECTIVE, _NETRC):
+def _directives(text: str) -> Iterator[Hit]:
+    for _, pattern, rule in OF_LINES:
         for match in pattern.finditer(text):
             if not is_harmless(match["value"], password=True) and not _PROSE.match(match["value"]):
-                yield match
+                yield Hit(*match.span("value"), rule)

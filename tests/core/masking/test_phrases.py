@@ -146,6 +146,28 @@ def test_messages(text: str, secrets: list[str]) -> None:
     assert found(text) == secrets
 
 
+NOTATIONS = [
+    ("users: admin:$apr1$salt$abcdefgh", ["$apr1$salt$abcdefgh"]),
+    ("root:$6$rounds=5000$salt$abcdefghij:1", ["$6$rounds=5000$salt$abcdefghij"]),
+    ("it costs $5 or $1$", []),
+    ("{SSHA}abcdefghijkl=", ["{SSHA}abcdefghijkl="]),
+    ("proxy_set_header X-Api-Key abc1;", ["abc1"]),
+    ('proxy_set_header Authorization "Bearer abc1";', ["Bearer abc1"]),
+    ("add_header X-Frame-Options DENY;", []),
+    ("RequestHeader set X-Auth-Token abc1", ["abc1"]),
+    ('data[password]: Invalid value: "hunter2": too short', ["hunter2"]),
+    ('spec.db.password: Invalid value: "hunt\\"er2": no', ['hunt\\"er2']),
+    ('spec.replicas: Invalid value: "x": no', []),
+    ("auth_token = '''abc1'''", ["abc1"]),
+    ('auth_token = """abc1"""', ["abc1"]),
+]
+
+
+@pytest.mark.parametrize(("text", "secrets"), NOTATIONS)
+def test_notations(text: str, secrets: list[str]) -> None:
+    assert found(text) == secrets
+
+
 URLS = [
     ("postgres://user:hunter2@db:5432/x", ["hunter2"]),
     ("postgres://user:hun@ter2@db:5432/x", ["hun@ter2"]),
