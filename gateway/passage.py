@@ -11,8 +11,6 @@ from chaperone.core.streams.events import StreamError
 from gateway.http.answers import end_to_end
 from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
-from gateway.http.forwarding import UnsendableError, upstream_request
-from gateway.http.framing import Header
 from gateway.http.relay import Outcome, Relay
 from gateway.http.tunnel import Tunnel
 from gateway.http.upgrading import Handshake, Refusal
@@ -21,6 +19,7 @@ from gateway.open_stream import OpenStream
 from gateway.plan import Plan, is_long_running
 from gateway.record import COMPLETE, STARTED
 from gateway.refusal import RefusalError, refusal
+from gateway.sending import request_bytes
 from gateway.services import Tap
 from gateway.steady import steady
 from gateway.tasks import must_wait
@@ -119,37 +118,8 @@ class Passage:
         return True
 
     def _bytes(self) -> bytes:
-        plan = self._plan
-        try:
-            self._used_token = self._path.services.credential.token()
-        except Exception as error:
-            raise refusal(
-                503,
-                "the gateway has no valid credential for the API server at this moment; try again",
-                plan.request,
-                reason=f"credential: {type(error).__name__}",
-            ) from error
-        try:
-            return upstream_request(
-                plan.request,
-                plan.head,
-                forwarded=self._forwarded(),
-                host=self._path.pool.settings.host_header,
-                identity=plan.identity,
-                token=self._used_token,
-                audit_id=plan.audit_id,
-                subprotocols=plan.subprotocols,
-            )
-        except UnsendableError as error:
-            raise refusal(
-                500, "the request cannot be forwarded safely", plan.request, reason=str(error)
-            ) from error
-
-    def _forwarded(self) -> list[Header]:
-        """The client's headers, narrowed to answers that can be read. Not those of an upgrade: kubelets refuse any
-        narrowing with 406, and if it is refused for another reason, what cannot be read of that is withheld."""
-        headers = self._plan.head.forwarded
-        return headers if self._filter is None or self._plan.request.upgrade else self._filter.ask(headers)
+        self._used_token, data = request_bytes(self._path, self._plan, self._filter)
+        return data
 
     async def _open_tap(self) -> Tap | None:
         plan = self._plan
