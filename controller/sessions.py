@@ -74,14 +74,9 @@ class SessionKeeper:
 
 def moved(session: Session, phase: sessions.Phase, now: float) -> dict[str, Any]:
     """The patch of the status: the phase, totals that are right, and entries that nobody writes any more in one."""
-    patch = sessions.folded(session, sessions.stale_entries(session, now), now)
-    instances = patch["status"] if patch else {}
-    status = {
-        **instances,
-        "phase": phase.value,
-        **session.counts.fields(),
-        "openStreams": session.open_streams(now),
-    }
+    folded = sessions.folded(session, sessions.stale_entries(session, now), now)
+    shown = {**session.counts.fields(), "openStreams": session.open_streams(now)}
+    status = {**shown, **(folded["status"] if folded else {}), "phase": phase.value}
     return {"metadata": {"resourceVersion": session.resource_version}, "status": status}
 
 

@@ -45,7 +45,7 @@ class Presence:
         dead_after: float,
     ) -> None:
         self.instance = f"{lease}/{nonce}"
-        self.nonce = nonce
+        self.lease, self.nonce = lease, nonce
         self._lease_name = lease
         self._connection = connection
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"

@@ -8,9 +8,10 @@ for each run, off the request path.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -56,14 +57,15 @@ class SessionMetrics(Protocol):
 
 
 class Sessions:
-    """`run` keeps it. instance: of this process, unlike any other before or after. close: ends a run's open streams and
+    """`run` keeps it. place, process: see `core.session.entry_name`. close: ends a run's open streams and
     says how many there were. max_age: seconds for which the mirror is believed. wall: Unix seconds; clock: monotonic."""
 
     def __init__(
         self,
         connection: Connection,
         *,
-        instance: str,
+        place: str,
+        process: str,
         max_age: float,
         close: Callable[[RunKey, str], int],
         metrics: SessionMetrics,
@@ -75,7 +77,7 @@ class Sessions:
         self.store = SessionStore(
             connection, clock=clock, jitter=jitter, on_change=self._changed, terms=terms
         )
-        self._instance = instance
+        self._place, self._process = place, process
         self._max_age = max_age
         self._close = close
         self._metrics = metrics
@@ -117,7 +119,7 @@ class Sessions:
         return run
 
     def _new_entry(self) -> str:
-        return f"{self._instance}.{next(self._numbers)}"
+        return sessions.entry_name(self._place, self._process, next(self._numbers))
 
     def _mark(self, run: RunState) -> None:
         self._dirty.add(run)
@@ -187,8 +189,10 @@ class Sessions:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.store.run())
             group.create_task(self._keep())
+            group.create_task(self._take_over())
 
     async def _keep(self) -> None:
+        await self.store.mirror.wait_ready()
         while True:
             try:
                 async with asyncio.timeout(LOOK):
@@ -215,7 +219,7 @@ class Sessions:
             async with places:
                 await self._write(run)
 
-        if due and self.store.mirror.ready:
+        if due:
             await asyncio.gather(*(write(run) for run in due))
 
     async def flush(self) -> None:
@@ -257,7 +261,10 @@ class Sessions:
             return
         if run.session is not None and run.session.uid == session.uid:
             run.stored(entry)
-        await self._fold(sessions.read(stored))
+        latest = sessions.read(stored)
+        stale = sessions.stale_entries(latest, entry.written_at)
+        if len(stale) >= FOLD_FROM:
+            await self._fold(latest, stale)
 
     async def _create(self, run: RunState) -> Session:
         """Raises KubeError."""
@@ -293,17 +300,29 @@ class Sessions:
         )
         return itertools.islice(free, MOST_TRIES)
 
-    async def _fold(self, session: Session) -> None:
+    async def _take_over(self) -> None:
+        """What a process that was here before, and was killed, says to be open no longer is. Nothing depends on it."""
+        await self.store.mirror.wait_ready()
+        for session in tuple(self._known.values()):
+            left = sessions.left_behind(session, self._place, self._process)
+            if any(session.entries[name].open_streams for name in left):
+                try:
+                    await self._fold(session, left)
+                except KubeError as fault:
+                    log.info("left as it is", extra={"session": session.name, "cause": str(fault)})
+
+    async def _fold(self, session: Session, names: Sequence[str]) -> None:
         """Nothing depends on it: whoever is first does it, and the others see it done."""
-        now = self._wall()
-        stale = sessions.stale_entries(session, now)
-        if len(stale) < FOLD_FROM:
-            return
         try:
-            await self.store.patch_status(session.name, sessions.folded(session, stale, now))
+            await self.store.patch_status(session.name, sessions.folded(session, names, self._wall()))
         except RefusedError as refused:
             if not refused.conflict:
                 raise
+
+
+def place_of(lease: str) -> str:
+    """A short name for where a gateway process runs. lease: of its presence, the same after a restart."""
+    return hashlib.sha256(lease.encode()).hexdigest()[:8]
 
 
 def _current(found: list[Session], key: RunKey) -> Session | None:

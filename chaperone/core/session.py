@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -278,17 +278,35 @@ def written(session: Session, name: str, entry: Entry, *, last_activity: float) 
 
 
 def folded(session: Session, names: Iterable[str], now: float) -> dict[str, Any]:
-    """The patch that adds these entries up under PAST, onto exactly the session that was read (compare-and-swap).
-    Empty when there is nothing to fold."""
+    """The patch that adds these entries up under PAST and shows the totals, onto exactly the session that was read
+    (compare-and-swap). Empty when there is nothing to fold."""
     gone = [name for name in names if name != PAST and name in session.entries]
     if not gone:
         return {}
     past = session.entries.get(PAST, Entry()).counts + total(session.entries[name].counts for name in gone)
     instances: dict[str, Any] = {**dict.fromkeys(gone), PAST: Entry(past, written_at=now).fields()}
+    left = replace(
+        session, entries={name: entry for name, entry in session.entries.items() if name not in gone}
+    )
+    shown = {**session.counts.fields(), "openStreams": left.open_streams(now)}
     return {
         "metadata": {"resourceVersion": session.resource_version},
-        "status": {"instances": instances},
+        "status": {**shown, "instances": instances},
     }
+
+
+def entry_name(place: str, process: str, number: int) -> str:
+    """place: where a gateway process runs, the same after its restart; process: unlike any before or after."""
+    return f"{place}.{process}.{number}"
+
+
+def left_behind(session: Session, place: str, process: str) -> tuple[str, ...]:
+    """Names of the entries of earlier processes at this place: where this one runs, they no longer do."""
+    return tuple(
+        name
+        for name in session.entries
+        if name.startswith(f"{place}.") and not name.startswith(f"{place}.{process}.")
+    )
 
 
 def stale_entries(session: Session, now: float) -> tuple[str, ...]:

@@ -195,6 +195,18 @@ def test_streams_of_a_gateway_that_is_gone_do_not_count() -> None:
     assert sessions.stale_entries(session, NOW) == ("a",)
 
 
+def test_folding_shows_the_totals_of_what_is_left() -> None:
+    entries = {name: Entry(Counts(2), 1, NOW).fields() for name in "ab"}
+    status = sessions.folded(sessions.read(stored({"instances": entries})), ["a"], NOW)["status"]
+    assert (status["requests"], status["openStreams"]) == (4, 1)
+
+
+def test_what_an_earlier_process_left_is_known_by_its_place() -> None:
+    names = [sessions.entry_name(*parts) for parts in (("a", "p", 1), ("a", "q", 1), ("ab", "p", 1))]
+    session = sessions.read(stored({"instances": {name: Entry().fields() for name in [*names, PAST]}}))
+    assert sessions.left_behind(session, "a", "q") == ("a.p.1",)
+
+
 # Limits, in words
 
 

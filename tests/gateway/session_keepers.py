@@ -69,7 +69,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateways(api: FakeApi, count: int = 1, max_age: float = 60.0) -> AsyncIterator[list[Gateway]]:
+async def gateways(
+    api: FakeApi, count: int = 1, max_age: float = 60.0, place: str = ""
+) -> AsyncIterator[list[Gateway]]:
     async with AsyncExitStack() as stack:
         started = []
         for _ in range(count):
@@ -86,7 +88,8 @@ async def gateways(api: FakeApi, count: int = 1, max_age: float = 60.0) -> Async
 
             kept = Sessions(
                 connection,
-                instance=f"gw{next(PROCESSES)}",
+                place=place or f"place{next(PROCESSES)}",
+                process=f"p{next(PROCESSES)}",
                 max_age=max_age,
                 close=close,
                 metrics=numbers,

@@ -194,7 +194,8 @@ def test_without_a_recent_word_from_the_api_server_nothing_is_fresh() -> None:
             connection = await stack.enter_async_context(api.connect())
             kept = Sessions(
                 connection,
-                instance="gw",
+                place="here",
+                process="p",
                 max_age=0.3,
                 close=lambda _key, _reason: 0,
                 metrics=Numbers(),

@@ -68,6 +68,26 @@ def test_entries_that_nobody_writes_are_folded() -> None:
     scene(test)
 
 
+def test_what_a_killed_process_left_open_is_closed_by_the_next_one_at_its_place() -> None:
+    async def test(api: FakeApi) -> None:
+        now = time.time()
+        entries = {
+            name: Entry(Counts(10), 3, now).fields() for name in ("here.old.1", "here.old.2", "there.other.1")
+        }
+        obj = objects.build(CALLER, [], started_at=now)
+        api.put(SESSIONS.path, {**obj, "status": {"instances": entries, "openStreams": 9}})
+        async with gateways(api, place="here") as (one,):
+            await until(lambda: shows(api, requests=30))
+            session = stored(api)
+            assert session is not None
+            assert (session.shown_streams, session.open_streams(now)) == (3, 3)
+            assert sorted(session.entries) == ["past", "there.other.1"]
+            one.ask(one.run(), 2)
+            await until(lambda: shows(api, requests=32))
+
+    scene(test)
+
+
 def test_open_streams_are_told_again_though_nothing_changes() -> None:
     async def test(api: FakeApi) -> None:
         async with gateways(api) as (one,):
