@@ -238,6 +238,27 @@ def test_a_gateway_that_is_killed_leaves_a_recording_up_to_its_end(
     assert not part.exists()
 
 
+def test_a_gateway_that_stops_seals_its_recordings_and_says_why(
+    agent: Kubectl, layout: Layout, stack: up.Stack, pod_namespace: str
+) -> None:
+    before = len(records_of(layout, RUN))
+    command = agent.command("exec", "-n", pod_namespace, "shell", "--", "sh", "-c", "echo before; sleep 600")
+    environment = {**agent.environment(), **SPDY_FIRST}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout
+        read_until(process.stdout.fileno(), b"before\n")
+        programs.restart(layout, stack.program("gateway"))
+        _, errors = process.communicate(timeout=60)
+    assert b"the gateway ended this stream: the gateway is stopping" in errors
+    record = last_record(layout, RUN, after=before)
+    recording = kept(layout, record)
+    assert record["recording"]["state"] == "sealed"
+    assert recording.data() == b"before\n"
+    assert record["reason"] == "the gateway is stopping"
+
+
 def _parts(layout: Layout, wanted: bytes) -> list[Path]:
     return [
         part
