@@ -106,7 +106,7 @@ def deployments(draw: st.DrawFn) -> Object:
 @st.composite
 def custom_resources(draw: st.DrawFn) -> Object:
     spec = {
-        "size": draw(st.integers(-(2**60), 2**60)),
+        "size": draw(st.integers(-(10**17), 10**17)),
         "db": {"host": "db.example", "password": draw(WORDS), "ratio": draw(st.sampled_from([1, 2]))},
         "users": [{"name": name, "password": draw(WORDS)} for name in ("ann", "bob")],
         "values": yaml.safe_dump({"replicas": 1, "auth": {"rootPassword": draw(WORDS)}}),

@@ -5,9 +5,8 @@ A placeholder has a meaning in one object alone, so this is all there is to reso
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.nested import Nested
 from chaperone.core.masking.place import Path, Place, SecretPlace, path_class
 from chaperone.core.masking.placeholder import MARKER
-from chaperone.core.masking.restoring_search import PLAIN, placeholders, rewrite, strings
+from chaperone.core.masking.restoring_search import PLAIN, copied, placeholders, rewrite, strings
 from chaperone.core.masking.search import KNOWN_VALUE
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
@@ -114,26 +113,32 @@ def look(document: Mapping[str, Any], place: Place, masker: Masker) -> Live:
         uid=str(metadata.get("uid") or ""),
         version=str(metadata.get("resourceVersion") or ""),
         values=_known_values(masked, masker.known) | values,
-        texts=_changed(document, seen) | _changed(document, masked),
+        texts=_texts(document, seen) | (_texts(document, masked) if seen is not masked else {}),
         places=places,
         bound=frozenset(values),
         own=frozenset(found.placeholder for found in places if found.rule != KNOWN_VALUE),
-        shown=_shown(seen),
+        shown=_shown(document, seen),
     )
 
 
 def _masked(
     document: Mapping[str, Any], place: Place, masker: Masker
 ) -> tuple[dict[str, Any], tuple[SecretPlace, ...]]:
-    shown, places = copy.deepcopy(dict(document)), list[SecretPlace]()
+    shown, places = copied(document), list[SecretPlace]()
     masker.document(shown, place, collect=places.append)
     return shown, tuple(places)
 
 
-def _changed(document: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, str]:
-    """Masking replaces strings by strings and leaves everything else as it is."""
-    pairs = zip(strings(masked), strings(document), strict=True)
-    return {shown: text for (_, shown, _), (_, text, _) in pairs if shown != text}
+def _changed(document: Mapping[str, Any], masked: Mapping[str, Any]) -> Iterator[tuple[Path, str, str]]:
+    """(path, what is shown, what stands there) of every string that is masked. Masking replaces strings by strings and
+    leaves everything else as it is."""
+    for (path, shown, _), (_, text, _) in zip(strings(masked), strings(document), strict=True):
+        if shown != text:
+            yield path, shown, text
+
+
+def _texts(document: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, str]:
+    return {shown: text for _, shown, text in _changed(document, masked)}
 
 
 def _known_values(masked: Mapping[str, Any], known: Known | None) -> dict[str, bytes]:
@@ -144,12 +149,11 @@ def _known_values(masked: Mapping[str, Any], known: Known | None) -> dict[str, b
     return {span.placeholder: _raw(texts[index][span.start : span.end]) for index, span in known.scan(texts)}
 
 
-def _shown(seen: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def _shown(document: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for path, text, is_key in strings(seen):
-        if not is_key:
-            for placeholder in placeholders(text):
-                found[placeholder].add(path_class(seen, path))
+    for path, shown, _ in _changed(document, seen):
+        for placeholder in placeholders(shown):
+            found[placeholder].add(path_class(seen, path))
     return {placeholder: frozenset(classes) for placeholder, classes in found.items()}
 
 

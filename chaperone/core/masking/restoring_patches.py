@@ -8,7 +8,6 @@ Sources: RFC 6902, RFC 7396; kubernetes/apimachinery pkg/util/strategicpatch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from jsonpatch import JsonPointer, JsonPointerException
 
 from chaperone.core.body import Media
 from chaperone.core.masking.place import Path
-from chaperone.core.masking.restoring_search import placeholders, strings
+from chaperone.core.masking.restoring_search import copied, placeholders, strings
 
 _CARRYING = frozenset({"copy", "move"})
 _READING = _CARRYING | {"test"}
@@ -96,7 +95,7 @@ def leaves(media: Media, body: Any) -> Iterator[tuple[Path, str, bool]]:
         path = _parts(operation)
         for key, value in operation.items():
             if key == "value":
-                yield from strings(value, path)
+                yield from (((*path, *below), text, bare) for below, text, bare in strings(value))
             else:
                 yield from ((path, text, True) for _, text, _ in strings({key: value}))
 
@@ -112,15 +111,15 @@ def has_secret(value: Any) -> bool:
 
 
 def _stepped(operations: list[Any], masked: dict[str, Any]) -> Outcome:
-    document: Any = copy.deepcopy(masked)
+    document: Any = copied(masked)
     faults: list[Fault] = []
     reads = reads_object(Media.JSON_PATCH, operations)
-    copied = 0
-    for operation in copy.deepcopy(operations):
+    twice = 0
+    for operation in copied(operations):
         kind, path = operation["op"], operation["path"]
         try:
-            copied += _copied(operation, document)
-            fault = Fault(path, _TOO_MUCH) if copied > MOST_COPIED else _forbidden(operation, document)
+            twice += _copied(operation, document)
+            fault = Fault(path, _TOO_MUCH) if twice > MOST_COPIED else _forbidden(operation, document)
             if fault is not None:
                 faults.append(fault)
             elif kind != "test":

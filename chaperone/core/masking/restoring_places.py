@@ -7,7 +7,6 @@ found by its form today may be shown tomorrow.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.place import Path, Place, SecretPlace, item_step, key_step
 from chaperone.core.masking.restoring_live import LAST_APPLIED, Live, NotTextError
 from chaperone.core.masking.restoring_patches import Fault
-from chaperone.core.masking.restoring_search import PLAIN, fixed_part, placeholders, rewrite, strings
+from chaperone.core.masking.restoring_search import PLAIN, copied, fixed_part, placeholders, rewrite, strings
 from chaperone.core.masking.search import KNOWN_VALUE
 
 CANARY = "kdwqzmnvtrbxhgfp"
@@ -116,7 +115,7 @@ def _shown(document: dict[str, Any], place: Place, live: Live, masker: Masker) -
     metadata = document.get("metadata")
     own = live.document.get("metadata") or {}
     kept = {key: own[key] for key in ("uid", "name", "namespace") if key in own}
-    subject = copy.deepcopy(document)
+    subject = copied(document)
     subject |= {key: live.document[key] for key in ("apiVersion", "kind") if key in live.document}
     subject["metadata"] = {**(subject["metadata"] if isinstance(metadata, dict) else {}), **kept}
     found: defaultdict[Path, list[SecretPlace]] = defaultdict(list)

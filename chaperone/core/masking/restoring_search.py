@@ -51,15 +51,16 @@ def fixed_part(head: bytes, phase: int) -> bytes:
 _ONCE = tuple(fixed_part(MARKER.encode(), phase) for phase in range(3))
 _TWICE = tuple(fixed_part(once, phase) for once in _ONCE for phase in range(3))
 _PACKED = (fixed_part(_GZIP, 0), fixed_part(fixed_part(_GZIP, 0), 0))
-NEEDLES = (MARKER.encode(), *_ONCE, *_TWICE, *_PACKED)
+NEEDLES = [MARKER.encode(), *_ONCE, *_TWICE, *_PACKED]
 """One of these stands in every body that holds a placeholder, but where a writer of JSON or YAML spells letters out."""
 _SPELLED_OUT = b"\\u00"
 """Any character that a placeholder is made of can be written so in JSON."""
+_NEEDLES = BytesAhoCorasick(NEEDLES, matchkind=MatchKind.LeftmostFirst)
 _SEARCH = BytesAhoCorasick([*NEEDLES, _SPELLED_OUT], matchkind=MatchKind.LeftmostFirst)
 """Of leftmost matches alone it looks with vector instructions: a microsecond for ten kilobytes."""
 _BROKEN = BytesAhoCorasick([rb"\n", rb"\r", rb"\/"], matchkind=MatchKind.LeftmostFirst)
 """Escapes that stand between characters of base64, or for one: its readers skip line ends."""
-_ENCODED = (*_ONCE, *_TWICE, *_PACKED)
+_ENCODED = BytesAhoCorasick([*_ONCE, *_TWICE, *_PACKED], matchkind=MatchKind.LeftmostFirst)
 
 
 def may_hold(body: bytes) -> bool:
@@ -80,22 +81,31 @@ def placeholders(text: str | bytes) -> list[str]:
     def note(placeholder: str) -> None:
         found.append(placeholder)
 
-    raw = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
-    rewrite(raw, note)
+    rewrite(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"), note)
     return found
 
 
-def strings(document: Any, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
-    """Every string of a decoded document: (path, text, whether it is the key at the end of the path)."""
-    if isinstance(document, str):
-        yield path, document, False
-    elif isinstance(document, dict):
-        for key, child in document.items():
-            yield (*path, key), key, True
-            yield from strings(child, (*path, key))
-    elif isinstance(document, list):
-        for index, child in enumerate(document):
-            yield from strings(child, (*path, index))
+def strings(document: Any) -> Iterator[tuple[Path, str, bool]]:
+    """Every string of a decoded document, in its order: (path, text, whether it is the key at the end of the path)."""
+    stack: list[tuple[Path, Any, bool]] = [((), document, False)]
+    while stack:
+        path, value, is_key = stack.pop()
+        if isinstance(value, str):
+            yield path, value, is_key
+        elif isinstance(value, dict):
+            for key in reversed(value):
+                below = (*path, key)
+                stack.append((below, value[key], False))
+                stack.append((below, key, True))
+        elif isinstance(value, list):
+            stack += [((*path, index), value[index], False) for index in range(len(value) - 1, -1, -1)]
+
+
+def copied(value: Any) -> Any:
+    """A copy of decoded JSON, many times faster than copy.deepcopy."""
+    if isinstance(value, dict):
+        return {key: copied(child) for key, child in value.items()}
+    return [copied(child) for child in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,8 @@ def no_document(_raw: bytes) -> bytes | None:
 def rewrite(raw: bytes, swap: Swap, layers: int = MOST_LAYERS, *, document: Document = no_document) -> bytes:
     """The text with each placeholder replaced by what `swap` says, whatever it is wrapped in; the same object where
     nothing was. Raises UnopenableError."""
+    if not _NEEDLES.find_matches_as_indexes(raw) and b"\n" not in raw and b"\r" not in raw:
+        return raw
     return _rewritten(raw, _Rewriting(swap, document, layers))
 
 
@@ -168,9 +180,11 @@ def _json_text(value: bytes) -> bytes:
 
 
 def _is_encoded(raw: bytes) -> bool:
-    if any(needle in raw for needle in _ENCODED):
+    if _ENCODED.find_matches_as_indexes(raw):
         return True
-    return _WRAPPED.fullmatch(raw) is not None and any(needle in _BREAKS.sub(b"", raw) for needle in _ENCODED)
+    return _WRAPPED.fullmatch(raw) is not None and bool(
+        _ENCODED.find_matches_as_indexes(_BREAKS.sub(b"", raw))
+    )
 
 
 def _rewritten_gzip(raw: bytes, how: _Rewriting) -> bytes:
