@@ -3,7 +3,8 @@
 It hides too much rather than too little, for what it returns is stored in an ApprovalRequest and sent to chats: every
 value of a Secret, every `value` that stands beside a `name` (environment variables), whatever is under a key or in a
 text that looks like a credential, and every long token that no person would have written. Keys, object names and
-references to secrets stay. It knows no policy and no exemption; it is not the masking of responses.
+references to secrets stay. What a key means is judged as the masking of answers judges it; no policy and no exemption
+counts here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chaperone.core.masking.keys import is_secret, judgement
+
 HIDDEN = "(hidden)"
 CHANGED = "(hidden, changed)"
 MOST_TEXT = 32 * 1024
@@ -20,19 +23,13 @@ MOST_TEXT = 32 * 1024
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _NOT_WORD = re.compile(r"[^a-z0-9]")
-_CREDENTIAL_KEY = re.compile(
-    r"passw|passphrase|passcode|pwd|secret|token|apikey|accesskey|privatekey|signingkey|encryptionkey|sharedkey"
-    r"|accountkey|masterkey|licensekey|sshkey|credential|connectionstring|connstr|bearer|authorization|cookie|jwt"
-    r"|hmac|keytab|kubeconfig|dockerconfig|idrsa|ided25519|webhookurl"
-    r"|(?:^|db|user)pass$|auths?$|dsn$|(?:tls|server|client|ca|ssl)key$|pem$|p12$|jks$|pfx$"
-)
+_judge = judgement()
 _REFERENCE_FIELDS = frozenset(
     {"name", "namespace", "secretName", "key", "path", "mode", "defaultMode", "optional", "items", "kind"}
     | {"apiVersion", "uid", "audience", "expirationSeconds", "driver"}
 )
 """What a reference to a secret says: where it is, not what it is."""
 _REFERENCES = frozenset({"secret", "secrets", "imagepullsecrets", "serviceaccounttoken", "tokenrequests"})
-_NAMES_A_SECRET = frozenset({"secretName", "tokenExpirationSeconds"})
 _IDENTIFIERS = frozenset(
     {"name", "namespace", "generateName", "uid", "kind", "apiVersion", "nodeName", "serviceAccountName"}
     | {"storageClassName", "volumeName", "claimName", "containerID", "imageID"}
@@ -99,7 +96,7 @@ def looks_secret(text: str) -> bool:
 
 def names_credential(key: str) -> bool:
     """Whether a key says that its value is a credential."""
-    return bool(_CREDENTIAL_KEY.search(_NOT_WORD.sub("", key.lower()[:512])))
+    return is_secret(_judge(key))
 
 
 # Marking
@@ -131,7 +128,7 @@ def _hides(parent: Mapping[str, Any], name: str) -> bool:
     if name == LAST_APPLIED:
         return True
     child = parent[name]
-    if name in _NAMES_A_SECRET or (isinstance(child, Mapping | list) and _is_reference(name, child)):
+    if isinstance(child, Mapping | list) and _is_reference(name, child):
         return False
     return names_credential(name)
 
