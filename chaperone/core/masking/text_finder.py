@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from chaperone.core.masking.detection import Detector
@@ -10,13 +11,15 @@ from chaperone.core.masking.marks import Find
 from chaperone.core.masking.placeholder import Mint, holds_placeholder
 
 KNOWN_RULE = "known-value"
+_NAME_LIKE = re.compile(r"[A-Za-z]?[a-z]*(?:[-._/:][a-z]+)*")
 
 
 class TextFinder:
     """Implements `chaperone.core.masking.stream.Finder`.
 
     uid, path_class: what placeholders are bound to, beside the value: the object whose text it is, and what part of it.
-    note: receives (value, placeholder, rule) of everything that is found by form.
+    note: receives (value, placeholder, rule) of what is found by form, to be known from then on; not of what may as well
+    be the name of something, which would be masked wherever it stands.
     """
 
     def __init__(
@@ -57,6 +60,6 @@ class TextFinder:
 
     def placeholder(self, value: str, rule: str) -> str:
         placeholder = self._mint.placeholder(self._uid, self._path_class, value)
-        if self._note is not None:
+        if self._note is not None and not _NAME_LIKE.fullmatch(value):
             self._note(value, placeholder, rule)
         return placeholder

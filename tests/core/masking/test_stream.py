@@ -359,6 +359,6 @@ def test_what_was_found_can_be_remembered(detector: HyperscanDetector) -> None:
     finder = TextFinder(
         detector, MINT, note=lambda value, placeholder, rule: seen.append((value, placeholder, rule))
     )
-    out = streamed(finder, b"x password=hunter2\n")
+    out = streamed(finder, b"x password=hunter2\ny password=name-of-something\n")
     assert [(value, rule) for value, _, rule in seen] == [("hunter2", "assignment")]
     assert seen[0][1].encode() in out
