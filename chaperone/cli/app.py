@@ -10,13 +10,14 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from chaperone.cli import approvals, audit, sessions
+from chaperone.cli import approvals, audit, audit_export, sessions
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
 from chaperone.cli.mask import mask
 from chaperone.cli.policy_check import check
 from chaperone.cli.policy_explain import explain_command
+from chaperone.cli.policy_insight import backtest_command, suggest_command
 from chaperone.cli.policy_tests import run_tests
 from chaperone.cli.replay import replay
 from chaperone.cli.screen import complain
@@ -52,10 +53,14 @@ def build() -> typer.Typer:
 
 
 def _policy() -> typer.Typer:
-    policy = typer.Typer(help="Check, explain and test AgentPolicies.", rich_markup_mode=None)
+    policy = typer.Typer(
+        help="Check, explain, test, suggest and backtest AgentPolicies.", rich_markup_mode=None
+    )
     policy.command("check")(check)
     policy.command("explain")(with_cluster(explain_command))
     policy.command("test")(run_tests)
+    policy.command("suggest")(suggest_command)
+    policy.command("backtest")(backtest_command)
     return policy
 
 
@@ -66,6 +71,8 @@ def _audit() -> typer.Typer:
     group.command("show")(audit.show)
     group.command("hold")(audit.hold)
     group.command("prune")(audit.prune)
+    group.command("export")(audit_export.export)
+    group.command("forward")(audit_export.forward)
     return group
 
 

@@ -165,12 +165,15 @@ def judge(
     now: float,
     *,
     governed: Governance | None = None,
+    risk: Risk | None = None,
 ) -> Verdict:
     """The verdict on one request. approval: the ApprovalRequest that the request spends (phase Executing), if any;
-    the caller of `judge` has compared its digest. governed: `governance(caller, policies)` when already known."""
+    the caller of `judge` has compared its digest. governed: `governance(caller, policies)` when already known.
+    risk: as it was found before, for a request whose body is no longer there (core/backtest.py)."""
     if governed is None:
         governed = governance(caller, policies)
-    risk = catalogue.assess(request, policies.risk_settings)
+    if risk is None:
+        risk = catalogue.assess(request, policies.risk_settings)
     refusal = governed.refusal or _unknown_verb(request)
     if refusal or governed.identity is None:
         return _refused(request, governed, risk, refusal)
