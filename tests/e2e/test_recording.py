@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hack.stack import audit, programs, up
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import Layout
 from tests.e2e.agents import Agents
+from tests.e2e.holding import decide, waiting
 from tests.e2e.streaming import (
     SPDY_FIRST,
     STARS,
@@ -28,13 +30,14 @@ from tests.e2e.streaming import (
     terminal,
 )
 from tests.e2e.test_exec_masking import PROMPT, WAYS, exec_path, run
+from tests.e2e.test_held_clients import exec_approval
 from tests.e2e.test_interactive import read_until
 from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.pods]
 
 RUN = "run-recorded"
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "access": [{"roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}, "clusterWide": True}],
     "rules": [{"name": "everything", "match": {"verbs": ["*"]}, "action": "Allow"}],
 }
@@ -175,6 +178,31 @@ def test_kubectl_chaperone_replay_plays_it(layout: Layout, agent: Kubectl, pod_n
     path = Path(layout.recordings) / record["recording"]["name"]
     command = [sys.executable, "-m", "chaperone.cli", "replay", str(path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "seen again\n"
+
+
+def test_an_approved_exec_names_its_approval(
+    agents: Agents, admin: Kubectl, approver: Kubectl, layout: Layout, pod_namespace: str
+) -> None:
+    asks = {"name": "ask", "match": {"resources": ["pods/exec"]}, "action": "RequireApproval"}
+    agents.govern(
+        "recorded-if-approved",
+        access=EVERYTHING["access"],
+        rules=[asks, *EVERYTHING["rules"]],
+        approval={"holdFor": "60s"},
+        recording={"streams": "Required"},
+    )
+    run_id, word = f"run-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    patient = agents.kubectl("recorded-if-approved", run=run_id)
+    command = patient.command("exec", "-n", pod_namespace, "shell", "--", "echo", word)
+    with waiting(command, patient.environment()) as process:
+        name = exec_approval(admin, word)["metadata"]["name"]
+        assert list(Path(layout.recordings).rglob("*.part")) == []
+        decide(approver, name, "Approved")
+        output, _ = process.communicate(timeout=60)
+    assert word in output
+    recording = kept(layout, last_record(layout, run_id))
+    assert recording.opening.about["approval"] == name
+    assert recording.data() == f"{word}\n".encode()
 
 
 # What fails
