@@ -26,6 +26,10 @@ FORMATS = (
     "-o go-template={{.items}}", "-o custom-columns=D:.data,S:.spec,A:.metadata.annotations,T:.template,M:.message",
 )  # fmt: skip
 """Formats that show whole objects."""
+PLAIN = ("controllerrevisions", "endpointslices", "leases", "limitranges", "resourcequotas")
+"""Described without their annotations."""
+SKEWED = ("cronjobs", "horizontalpodautoscalers", "poddisruptionbudgets", "endpointslices")
+"""A new kubectl describes only versions of these that an old server does not have."""
 DONE, EITHER = Expect.DONE, Expect.EITHER
 EDITOR = {"KUBE_EDITOR": "cat"}
 
@@ -63,8 +67,8 @@ def gets() -> Iterator[Way]:
 
 def describes() -> Iterator[Way]:
     for resources in NAMESPACED.split(","):
-        plain = ("controllerrevisions", "endpointslices", "leases", "limitranges", "resourcequotas")
-        yield kubectl(f"describe {resources} -n {{ns}}", DONE if resources in plain else Expect.MASKED)
+        describe = old_kubectl if resources in SKEWED else kubectl
+        yield describe(f"describe {resources} -n {{ns}}", DONE if resources in PLAIN else Expect.MASKED)
     for resources in GLOBAL.split(","):
         shows = resources in (
             "persistentvolumes",
@@ -134,7 +138,7 @@ def others() -> Iterator[Way]:
     yield kubectl("top pods -n {ns}", EITHER)
     yield kubectl("cluster-info dump --namespaces={ns}")
     yield kubectl("create token robot -n {ns}", EITHER)
-    yield kubectl("delete configmaps --all -n {ns} --dry-run=server -o yaml", EITHER)
+    yield kubectl("delete configmaps --all -n {ns} --dry-run=server -v=8", EITHER)
     yield kubectl("delete secret opaque -n {ns} --dry-run=server -v=8", EITHER)
     yield kubectl("wait --for=condition=Ready pod/shell -n {ns} --timeout=5s -o yaml")
     yield Way("kubectl diff", diff)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -237,14 +238,16 @@ def upgraded(path: str, protocol: str) -> Way:
             connection.sendall(_request(reader, f"GET {path}", fields))
             connection.settimeout(4)
             received = _rest(connection)
-            decoded = [
-                base64.b64decode(part + b"===", validate=False)
-                for part in contents(received)
-                if protocol.startswith("base64")
-            ]
+            decoded = [_unbase64(part) for part in contents(received) if protocol.startswith("base64")]
             return 0, b"\n".join([*contents(received), *decoded])
 
     return Way(f"WebSocket {path} {protocol}".strip(), act, EITHER)
+
+
+def _unbase64(text: bytes) -> bytes:
+    """Whatever of it is base64."""
+    kept = b"".join(re.findall(rb"[A-Za-z0-9+/]", text, re.DOTALL))
+    return base64.b64decode(kept[: len(kept) // 4 * 4])
 
 
 def _connected(reader: Reader) -> ssl.SSLSocket:
