@@ -46,6 +46,9 @@ NOT_OF_AN_OBJECT = (
 USE_JSON = (
     "the body holds placeholders of masked values and can only be read as JSON; use JSON (application/json)"
 )
+NO_TRYING = (
+    "a dry run of a change to an object with masked values has to be readable; use JSON (application/json)"
+)
 NO_CBOR = "a body in CBOR cannot be searched for placeholders of masked values; use JSON (application/json)"
 SELECTED = (
     "the field selector looks at a field that is masked when it is read, so it could be used to guess the value; select "
@@ -106,10 +109,12 @@ class Restorer:
             return Restoration(request, request)
         if not request.is_resource or request.is_connect or request.verb == "proxy":
             return _unresolved(request)
-        decoded = self._decoded(request, standing)
-        if decoded is None:
-            return Restoration(request, request)
         try:
+            if media_of(request.content_type, request.verb) is Media.PROTOBUF:
+                return await self._unreadable(request, standing, eyes)
+            decoded = self._decoded(request, standing)
+            if decoded is None:
+                return Restoration(request, request)
             return await self._restored(request, decoded, standing, eyes)
         except (UnmaskableError, RecursionError) as error:
             raise refusal(422, TOO_DEEP, request) from error
@@ -138,10 +143,6 @@ class Restorer:
         media = media_of(request.content_type, request.verb)
         if media in (Media.CBOR, Media.APPLY_CBOR):
             raise refusal(415, NO_CBOR, request)
-        if media is Media.PROTOBUF:
-            if may_hold(request.body) and _found(request):
-                raise refusal(415, USE_JSON, request)
-            return None
         is_yaml = media in (Media.YAML, Media.APPLY)
         writes = request.verb in ("create", "update", "patch") and self._masker(standing) is not None
         if not (writes or is_yaml or may_hold(request.body)):
@@ -150,6 +151,21 @@ class Restorer:
         if isinstance(decoded, Undecodable):
             raise refusal(decoded.code, decoded.reason, request)
         return decoded
+
+    async def _unreadable(self, request: Request, standing: Standing, eyes: Gather) -> Restoration:
+        """A body in protobuf. What it writes where is not known here, so nothing of it can be told from what was there:
+        each one to an object with secrets counts as a guess, and none can be tried."""
+        if may_hold(request.body) and _found(request):
+            raise refusal(415, USE_JSON, request)
+        masker = self._masker(standing)
+        if masker is not None and request.verb == "update":
+            write = Write(Media.PROTOBUF, None, place_of(request))
+            live = await self._look(request, write, masker, standing, eyes)
+            if live is not None and live.places:
+                if request.dry_run:
+                    raise refusal(415, NO_TRYING, request)
+                self._count(request, live, frozenset({("", request.body)}), standing)
+        return Restoration(request, request)
 
     async def _restored(
         self, request: Request, decoded: Decoded, standing: Standing, eyes: Gather
@@ -163,7 +179,7 @@ class Restorer:
         if isinstance(result, Unrestorable):
             raise _refused(request, result)
         if live is not None:
-            self._count(request, live, result, standing)
+            self._count(request, live, result.guesses, standing)
         return Restoration(
             request=_with_body(request, decoded, result),
             sent=request,
@@ -189,8 +205,8 @@ class Restorer:
                 remember(place)
         return live
 
-    def _count(self, request: Request, live: Live, result: Restored, standing: Standing) -> None:
-        if not self._guesses.admit(standing.run, live.uid, result.guesses):
+    def _count(self, request: Request, live: Live, guesses: Written, standing: Standing) -> None:
+        if not self._guesses.admit(standing.run, live.uid, guesses):
             raise refusal(
                 403,
                 f"this run has tried more than {self._guesses.most} different values in masked fields of this object; "

@@ -368,6 +368,34 @@ def test_guesses_are_counted_and_then_refused() -> None:
     act(scene)
 
 
+def test_protobuf_counts_as_a_guess_where_the_object_has_secrets_and_cannot_be_tried() -> None:
+    kind = Media.PROTOBUF.value
+
+    async def scene(stage: Stage) -> None:
+        client = await stage.connect()
+        await client.send(send("PUT", f"{PATH}?dryRun=All", b"k8s\0one", kind))
+        assert (await client.reply()).code == 415
+        codes = []
+        for number in range(MOST_GUESSES + 1):
+            await client.send(send("PUT", PATH, b"k8s\0body-%d" % number, kind))
+            codes.append((await client.reply()).code)
+        assert codes == [200] * MOST_GUESSES + [403]
+
+    act(scene)
+
+
+def test_protobuf_to_an_object_without_secrets_goes_on() -> None:
+    async def scene(stage: Stage) -> None:
+        client = await stage.connect()
+        for number in range(MOST_GUESSES + 1):
+            await client.send(
+                send("PUT", f"{PATH}?dryRun=All", b"k8s\0body-%d" % number, Media.PROTOBUF.value)
+            )
+            assert (await client.reply()).code == 200
+
+    act(scene, api=Api({**live(), "data": {}}))
+
+
 # Held for people
 
 
