@@ -13,7 +13,7 @@ from chaperone.core.recording.scene import Outcome
 from chaperone.core.request import Request
 from chaperone.core.streams.conversation import Conversation, Screen, Terms, totals
 from chaperone.core.streams.events import Channel, Kind, StreamError
-from chaperone.core.streams.negotiation import wire_for
+from chaperone.core.streams.negotiation import is_stream, wire_for
 from gateway.http.framing import Header
 from gateway.recording.terms import RecordingTerms
 from gateway.recording.track import RecordingError, Track
@@ -97,7 +97,8 @@ class StreamTap:
         self._wrote_at = self._clock()
         self._stop_pulse = stream.later(PULSE_EVERY, self._pulse)
         try:
-            wire = wire_for(self._request, _chosen(self._request.upgrade, headers))
+            chosen = _chosen(self._request.upgrade, headers) if is_stream(self._request) else ""
+            wire = wire_for(self._request, chosen)
         except StreamError as error:
             if self._strict:
                 raise
@@ -171,7 +172,7 @@ class StreamTap:
     # -- chaperone.core.streams.conversation.Listener
 
     def shown(self, channel: Channel, data: bytes) -> None:
-        if channel.port:
+        if channel.port or channel.kind is Kind.DATA:
             return
         if channel.kind is Kind.ERROR:
             self._status = (self._status + data)[:MOST_STATUS]

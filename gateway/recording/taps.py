@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from chaperone.core.recording.transcript import Transcript
 from chaperone.core.request import Request
 from chaperone.core.streams.negotiation import is_stream
 from chaperone.core.verdict import Verdict
-from gateway.recording.commands import command_of, screened
+from gateway.recording.commands import COMMAND, screened
 from gateway.recording.tap import NO_ANSWER, ChooseScreens, Screens, StreamTap
 from gateway.recording.terms import RecordingTerms, recording_terms
 from gateway.recording.track import RecordingError, Track
@@ -68,10 +68,9 @@ class Taps:
         self, request: Request, standing: Standing, verdict: Verdict, audit_id: str
     ) -> Tap | None:
         """Raises RecordingError when policy requires a recording and there can be none; whatever a masker raises."""
-        if not is_stream(request):
-            return None
         terms = recording_terms(standing.governed.policies)
-        screens = self._screens(request, standing) if request.subresource != "portforward" else None
+        readable = is_stream(request) and request.subresource != "portforward"
+        screens = self._screens(request, standing) if readable else None
         if not terms.wanted:
             return (
                 StreamTap(request, terms, clock=self._clock, screens=screens) if screens is not None else None
@@ -140,15 +139,16 @@ def scene_of(
     screens: Screens | None,
 ) -> Scene:
     """Secrets in the command are masked as they would be on the screen."""
-    caller, every = standing.caller, request.parameters
+    caller = standing.caller
+    every = request.parameters if is_stream(request) else ()  # behind a proxy they are somebody else's
     return Scene(
-        kind=request.subresource,
+        kind=request.subresource if request.resource == "pods" else request.full_resource,
         namespace=request.namespace,
         pod=request.name,
-        container=request.parameter("container") or "",
-        command=screened(command_of(request), screens),
-        tty=_is_true(request.parameter("tty")),
-        stdin=_is_true(request.parameter("stdin")),
+        container=_first(every, "container") or "",
+        command=screened([value for name, value in every if name == COMMAND], screens),
+        tty=_is_true(_first(every, "tty")),
+        stdin=_is_true(_first(every, "stdin")),
         ports=tuple(
             int(value) for name, value in every if name == "ports" and value.isdigit() and len(value) < 6
         ),
@@ -162,6 +162,10 @@ def scene_of(
         audit_id=audit_id,
         started_at=now,
     )
+
+
+def _first(parameters: Iterable[tuple[str, str]], key: str) -> str | None:
+    return next((value for name, value in parameters if name == key), None)
 
 
 def _is_true(value: str | None) -> bool:

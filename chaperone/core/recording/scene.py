@@ -14,7 +14,8 @@ MOST_COMMAND = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """kind: exec, attach or portforward. started_at: Unix seconds. approval: the name of the one that was spent, ""."""
+    """kind: exec, attach, portforward or proxy; of services and nodes, services/proxy and nodes/proxy, and then `pod` is
+    their name. started_at: Unix seconds. approval: the name of the one that was spent, ""."""
 
     kind: str
     namespace: str
@@ -36,7 +37,7 @@ class Scene:
 
     @property
     def is_terminal(self) -> bool:
-        return self.tty and self.kind != "portforward"
+        return self.tty and self.kind in ("exec", "attach")
 
     @property
     def command_line(self) -> str:

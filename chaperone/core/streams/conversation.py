@@ -199,7 +199,7 @@ class Conversation:
 
     def _screen(self, channel: Channel) -> Screen | None:
         """None: nothing is masked here. What a forwarded port carries is opaque."""
-        if self._terms.screen is None or channel.port:
+        if self._terms.screen is None or channel.port or channel.kind is Kind.DATA:
             return None
         screen = self._screens.get(channel)
         if screen is None:

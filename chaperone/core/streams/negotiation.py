@@ -5,6 +5,7 @@ from __future__ import annotations
 from chaperone.core.request import Request
 from chaperone.core.streams.channels import SUBPROTOCOLS, ChannelWire
 from chaperone.core.streams.events import StreamError, Wire
+from chaperone.core.streams.opaque import OpaqueWire
 from chaperone.core.streams.portforward import SUBPROTOCOL, TunnelWire
 from chaperone.core.streams.spdy_streams import PORT_FORWARD, SpdyWire
 
@@ -20,6 +21,8 @@ def is_stream(request: Request) -> bool:
 def wire_for(request: Request, chosen: str) -> Wire:
     """The reader of both directions. chosen: the subprotocol that the API server named, "" for none. Raises
     StreamError."""
+    if not is_stream(request):
+        return OpaqueWire(request.upgrade)
     forwards = request.subresource == "portforward"
     if request.upgrade == "spdy/3.1":
         if forwards != (chosen == PORT_FORWARD):

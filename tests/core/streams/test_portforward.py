@@ -128,5 +128,14 @@ def test_another_choice_is_refused(resource: str, upgrade: str, chosen: str) -> 
         wire_for(request(resource, upgrade), chosen)
 
 
-def test_a_proxied_upgrade_is_no_stream_of_ours() -> None:
-    assert not is_stream(request("proxy", "websocket"))
+@pytest.mark.parametrize("upgrade", ["websocket", "spdy/3.1"])
+def test_a_proxied_upgrade_is_counted_and_not_looked_into(upgrade: str) -> None:
+    found = request("proxy", upgrade)
+    assert not is_stream(found)
+    wire = wire_for(found, "anything")
+    assert wire.name == f"{upgrade}, not looked into"
+    (typed,), (said,) = wire.from_client(b"\xff\xff"), wire.from_upstream(b"no frame")
+    assert isinstance(typed, Chunk)
+    assert isinstance(said, Chunk)
+    assert (wire.to_upstream(typed), wire.to_client(said)) == (b"\xff\xff", b"no frame")
+    assert (wire.farewell("the end"), wire.at_border) == (b"", False)

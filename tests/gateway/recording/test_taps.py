@@ -498,10 +498,25 @@ def test_a_port_forward_is_counted_and_not_looked_into() -> None:
     assert end["ports"] == {"80": len(SECRET) + 5}
 
 
-def test_a_proxied_upgrade_is_nobodys_stream() -> None:
-    done = Play(serve(b"anything"), REQUIRED, raw=upgrade(target=f"{POD}/proxy/ws"))
-    assert done.shown == b"anything"
-    assert done.sink.names == []
+def test_st04_a_proxied_upgrade_is_on_the_record_and_not_looked_into() -> None:
+    for raw in (upgrade(target=f"{POD}/proxy/ws"), upgrade(target=f"{POD}/proxy/ws?tty=true&command=x")):
+        done = Play(serve(b"anything " + SECRET), REQUIRED, raw=raw)
+        assert done.shown == b"anything " + SECRET
+        assert SECRET not in done.kept
+        head, end = (json.loads(line) for line in done.kept.splitlines())
+        assert head["chaperone"]["kind"] == "proxy"
+        assert "command" not in head
+        assert end["bytes"] == {"data": len(done.shown)}
+        assert done.record["stream"]["protocol"] == "websocket, not looked into"
+        assert done.record["recording"]["state"] == "sealed"
+
+
+def test_st04_without_a_store_a_proxied_upgrade_is_refused_like_any_other_stream() -> None:
+    target = "/api/v1/namespaces/dev/services/web/proxy/ws"
+    assert Play(serve(b"x"), REQUIRED, raw=upgrade(target=target), sink=MemorySink(fails=True)).code == 503
+    done = Play(serve(b"x"), REQUIRED, raw=upgrade(target=target))
+    assert json.loads(done.kept.splitlines()[0])["chaperone"]["kind"] == "services/proxy"
+    assert Play(serve(b"x"), OFF, raw=upgrade(target=target)).sink.names == []
 
 
 def test_a_gateway_without_a_store_refuses_what_must_be_recorded() -> None:
