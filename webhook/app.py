@@ -28,6 +28,7 @@ Obj = Mapping[str, Any]
 Decide = Callable[[Obj], Answer]
 
 OUTCOMES = {True: "allowed", False: "denied"}
+UNREADABLE = "unreadable"
 
 UNSURE = (
     "policies could not be read recently enough to decide: try again when the API server answers the webhook"
@@ -77,6 +78,7 @@ class Endpoints:
     def served(self, name: str, decide: Decide, is_open_to: Callable[[Obj], bool]) -> Callable[[], Response]:
         """A view: bounded body in, review out."""
         counted = {allowed: self._reviews.labels(name, word) for allowed, word in OUTCOMES.items()}
+        self._reviews.labels(name, UNREADABLE)  # counted from zero, so that the first one is seen as an increase
 
         def view() -> Response:
             try:
@@ -117,7 +119,7 @@ class Endpoints:
         return answer
 
     def _refused(self, name: str, code: int, message: str) -> Response:
-        self._reviews.labels(name, "unreadable").inc()
+        self._reviews.labels(name, UNREADABLE).inc()
         return Response(f"{message}\n", code, mimetype="text/plain")
 
     def readiness(self) -> tuple[str, int]:
