@@ -222,7 +222,12 @@ def _upload(store: Any, name: str, whole: IO[bytes], meta: Mapping[str, str]) ->
 def _put_new(store: Any, name: str, content: bytes, meta: Mapping[str, str]) -> bool:
     try:
         obstore.put(
-            store, name, content, attributes=_attributes(store, name, meta), mode="create", use_multipart=False
+            store,
+            name,
+            content,
+            attributes=_attributes(store, name, meta),
+            mode="create",
+            use_multipart=False,
         )
     except PRESENT:
         return False
