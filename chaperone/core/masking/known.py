@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import ahocorasick_rs
 
@@ -45,10 +46,8 @@ class _Form:
 class _Tier:
     """An automaton over the starts of forms."""
 
-    def __init__(self, entries: Iterable[tuple[bytes, str]] = ()) -> None:
-        self.forms = [
-            _Form(form, placeholder, form == value) for value, placeholder in entries for form in forms(value)
-        ]
+    def __init__(self, found: Iterable[_Form] = ()) -> None:
+        self.forms = list(found)
         anchors = [form.text[:ANCHOR] for form in self.forms]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(anchors or [_NEVER])
 
@@ -67,7 +66,7 @@ class KnownValues:
     def __init__(self, most_values: int = MOST_VALUES, most_bytes: int = MOST_BYTES) -> None:
         self._most_values = most_values
         self._most_bytes = most_bytes
-        self._values: dict[bytes, str] = {}
+        self._values: dict[bytes, tuple[_Form, ...]] = {}
         self._size = 0
         self._recent: list[bytes] = []
         self._tiers: tuple[_Tier, ...] | None = ()
@@ -89,7 +88,7 @@ class KnownValues:
         with self._lock:
             if raw in self._values:
                 return False
-            self._values[raw] = placeholder
+            self._values[raw] = tuple(_Form(form, placeholder, form == raw) for form in forms(raw))
             self._size += len(raw)
             self._recent.append(raw)
             self._forget_oldest()
@@ -140,9 +139,9 @@ class KnownValues:
             return tiers
         with self._lock:
             if len(self._recent) > _RECENT:
-                self._settled = _Tier(self._values.items())
+                self._settled = _Tier(chain.from_iterable(self._values.values()))
                 self._recent = []
-            recent = _Tier((value, self._values[value]) for value in self._recent)
+            recent = _Tier(chain.from_iterable(self._values[value] for value in self._recent))
             self._tiers = tiers = (self._settled, recent)
         return tiers
 
