@@ -70,7 +70,7 @@ _WORDS = frozenset(
     {"pass", "pwd", "psk", "dsn", "jwt", "cred", "creds", "passkey", "hmac", "otp", "apitoken", "pat"}
 )
 _LAST_WORDS = frozenset(
-    {"auth", "authorization", "cookie", "cookies", "keytab", "sas", "pw", "kubeconfigdata"}
+    {"auth", "auths", "authorization", "cookie", "cookies", "keytab", "sas", "pw", "kubeconfigdata"}
 )
 _KEY_OF = listed(
     """

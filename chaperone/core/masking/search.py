@@ -14,7 +14,7 @@ from chaperone.core.masking.phrases import Hit
 from chaperone.core.masking.placeholder import MARKER, find
 from chaperone.core.masking.report import SECRET_IN_KEY, SECRET_IN_NAME
 from chaperone.core.masking.values import is_harmless, is_worth_knowing
-from chaperone.core.masking.work import COMMAND, COMMENTS, FORMS, Inner, Leaf, Work
+from chaperone.core.masking.work import COMMAND, COMMENTS, Inner, Leaf, Work
 
 KNOWN_VALUE = "known-value"
 UNREADABLE = "nested-document"
@@ -30,7 +30,8 @@ _Result = TypeVar("_Result")
 
 def search(work: Work, detector: Detector, known: Known | None) -> None:
     """Mask what is found in all that was noted, and put the texts together again."""
-    _batch(work, work.leaves, detector, known, names=[*work.names, *work.keys])
+    leaves = [*work.leaves, *work.wordless] if work.wordless else work.leaves
+    _batch(work, leaves, detector, known, names=[*work.names, *work.keys], wordless=len(work.wordless))
     for depth in sorted({inner.depth for inner in work.inner}, reverse=True):
         texts = [leaf for inner in work.inner if inner.depth == depth and (leaf := _joined(work, inner))]
         _batch(work, texts, detector, known)
@@ -50,9 +51,15 @@ def _joined(work: Work, inner: Inner) -> Leaf | None:
 
 
 def _batch(
-    work: Work, leaves: Sequence[Leaf], detector: Detector, known: Known | None, *, names: Sequence[str] = ()
+    work: Work,
+    leaves: Sequence[Leaf],
+    detector: Detector,
+    known: Known | None,
+    *,
+    names: Sequence[str] = (),
+    wordless: int = 0,
 ) -> None:
-    """names: what a secret in it is only noted of."""
+    """names: what a secret in it is only noted of. wordless: how many leaves at the end are not read by their words."""
     texts = [container[key] for container, key, _, _ in leaves]
     hits: dict[int, list[Hit]] = {}
     noted = set()
@@ -64,7 +71,7 @@ def _batch(
             noted.add(index - len(texts))
     for index in sorted(noted):
         work.report.flag(SECRET_IN_NAME if index < len(work.names) else SECRET_IN_KEY)
-    for index in _scanned(work.phrases.candidates, texts):
+    for index in _scanned(work.phrases.candidates, texts[: len(texts) - wordless] if wordless else texts):
         found = _phrases(work, texts[index], leaves[index][3])
         if found:
             hits.setdefault(index, []).extend(found)
@@ -80,8 +87,6 @@ def _is_ordinary(text: str, span: Span) -> bool:
 
 
 def _phrases(work: Work, text: str, reading: int) -> list[Hit]:
-    if reading == FORMS:
-        return []
     found = work.phrases.find(text, lines=reading != COMMAND)
     return [hit for hit in found if _is_comment(text, hit.start)] if reading == COMMENTS else found
 

@@ -22,7 +22,7 @@ from chaperone.core.masking.scope import Frame
 from chaperone.core.masking.secret_data import close_map, is_release_map, mask_release, mask_secret, open_map
 from chaperone.core.masking.values import is_harmless, is_key_name, is_object_name, names_a_secret
 from chaperone.core.masking.vocabulary import listed
-from chaperone.core.masking.work import COMMAND, FORMS, LINES, Inner, Work
+from chaperone.core.masking.work import COMMAND, LINES, Inner, Work
 from chaperone.core.masking.yaml_text import looks_like_yaml, read_yaml
 
 KEY_NAME = "key-name"
@@ -326,7 +326,7 @@ class Walk:
             parent, above = stack.pop()
             for key, value in parent.items() if parent.__class__ is dict else enumerate(parent):
                 if value.__class__ is str:
-                    self._leaves.append((parent, key, above, FORMS))
+                    self.work.wordless.append((parent, key, above, LINES))
                 elif value.__class__ is dict or value.__class__ is list:
                     stack.append((value, (above, key)))
 

@@ -20,8 +20,8 @@ Echo = Collection[tuple[str, str | bytes]]
 Collect = Callable[[SecretPlace], object]
 """Receives everything that was masked."""
 
-LINES, COMMAND, COMMENTS, FORMS = range(4)
-"""How the words in a text are read: as lines of configuration, as one command, only in its comments, not at all."""
+LINES, COMMAND, COMMENTS = range(3)
+"""How the words in a text are read: as lines of configuration, as one command, only in its comments."""
 
 
 Leaf = tuple[Any, "str | int", Frame, int]
@@ -41,7 +41,8 @@ class Inner(NamedTuple):
 
 
 class Work:
-    """values: what was masked in this document. names and keys: texts in which a secret may only be noted.
+    """values: what was masked in this document. wordless: strings of which only the form and the value
+    count. names and keys: texts in which a secret may only be noted.
     last: what is done when everything is masked."""
 
     def __init__(
@@ -59,6 +60,7 @@ class Work:
         self.phrases = phrases
         self.report = Report()
         self.leaves: list[Leaf] = []
+        self.wordless: list[Leaf] = []
         self.names: list[str] = []
         self.keys: list[str] = []
         self.inner: list[Inner] = []

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaperone.core.masking import keys
 from chaperone.core.masking.keys import (
     LONGEST,
     Naming,
@@ -306,3 +307,10 @@ def test_stems_of_further_names_allow_every_spelling() -> None:
 
     for name in ("kundenNummer", "KUNDEN_NUMMER", "kunden-nummer"):
         assert re2.search(f"(?i){secret_stems(['kundenNummer'])}", name)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_MOST_REMEMBERED", 2)
+    judge = judgement(["a name of this test alone"])
+    names = ["token", "x" * 5000 + "_password", "image", "dsn", "x", "token"]
+    assert [is_secret(judge(name)) for name in names] == [True, True, False, True, False, True]

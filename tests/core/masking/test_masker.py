@@ -628,6 +628,12 @@ def test_values_inside_of_managed_fields() -> None:
     assert found.path == other.path == ("metadata", "managedFields")
 
 
+def test_managed_fields_without_values_stay() -> None:
+    for fields in ({"f:spec": {"f:replicas": {}}}, {}):
+        body = custom({}, managedFields=[{"manager": "x", "fieldsV1": fields}])
+        assert masked(body) == body
+
+
 def test_names_and_keys_are_only_noted() -> None:
     body = custom({}, labels={AWS: GITHUB}, annotations={GITHUB: "x"})
     body["metadata"]["name"] = AWS
