@@ -131,7 +131,7 @@ def test_a_websocket_client_is_recorded_alike(
 
 
 def test_stdin_is_recorded_where_policy_says_so(relaxed: Kubectl, layout: Layout, pod_namespace: str) -> None:
-    typed = f"one\nkey {TOKEN}\n".encode()
+    typed, before = f"one\nkey {TOKEN}\n".encode(), len(records_of(layout, "run-best-effort"))
     done = run(
         relaxed,
         {},
@@ -147,7 +147,7 @@ def test_stdin_is_recorded_where_policy_says_so(relaxed: Kubectl, layout: Layout
         stdin=typed,
     )
     assert done.returncode == 0, done.stderr
-    recording = kept(layout, last_record(layout, "run-best-effort"))
+    recording = kept(layout, last_record(layout, "run-best-effort", after=before))
     assert recording.data(What.INPUT) == f"one\nkey {STARS}\n".encode()
 
 
