@@ -44,7 +44,8 @@ NOT_OF_AN_OBJECT = (
     "a placeholder stands in the body, and this request writes no object whose value it could be"
 )
 USE_JSON = (
-    "the body holds placeholders of masked values and can only be read as JSON; use JSON (application/json)"
+    "the body holds placeholders of masked values, which cannot be resolved in protobuf; write the values themselves "
+    "(for helm: give them again, instead of reusing those of a release), or use JSON (application/json)"
 )
 NO_TRYING = (
     "a dry run of a change to an object with masked values has to be readable; use JSON (application/json)"
