@@ -264,15 +264,33 @@ def test_followed_logs_are_live_and_masked(agent: Agent) -> None:
     assert ticks[3] - ticks[1] > 0.5, "they all came at once"
 
 
+# What is no object of the API
+
+
+def test_what_a_kubelet_answers_is_denied_to_all(agent: Agent, admin: Kubectl) -> None:
+    node = admin.must("the node", "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    assert agent.get(f"/api/v1/nodes/{node}/proxy/pods").code == 403
+
+
+def test_paths_of_no_resource_are_masked_as_text(agent: Agent) -> None:
+    metrics = agent.get("/metrics")
+    assert (metrics.code, b"# TYPE" in metrics.body) == (200, True)
+    assert metrics.headers["Chaperone-Masked"]
+    assert agent.get("/debug/pprof/heap").code == 406
+
+
+def _container(agent: Agent) -> str:
+    pod = json.loads(agent.sees("get", "pod", "talker", "-n", SPACE, "-o", "json"))
+    name: str = pod["spec"]["containers"][0]["name"]
+    return name
+
+
 # Errors
 
 
 def test_errors_that_quote_the_object_are_masked(agent: Agent) -> None:
-    container = json.loads(agent.sees("get", "pod", "talker", "-n", SPACE, "-o", "json"))["spec"][
-        "containers"
-    ][0]
     env = [{"name": "API_TOKEN", "value": "another"}]
-    change = {"spec": {"containers": [{"name": container["name"], "env": env}]}}
+    change = {"spec": {"containers": [{"name": _container(agent), "env": env}]}}
     strategic = "application/strategic-merge-patch+json"
     path = f"/api/v1/namespaces/{SPACE}/pods/talker"
     reply = agent.wire.send("PATCH", path, json.dumps(change), strategic)
