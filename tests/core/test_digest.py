@@ -54,6 +54,7 @@ SAME = [
     ("a content type of nothing", read("DELETE", PODS + "/x"), read("DELETE", PODS + "/x", content_type="application/json")),
     ("exec by GET and by POST", read("GET", EXEC + "?command=a&command=b&tty=1", upgrade="websocket"),
      read("POST", EXEC + "?tty=1&command=a&command=b", upgrade="spdy/3.1")),
+    ("the values behind placeholders", replace(POST, as_sent=b'{"a":"masked-1"}'), replace(POST, body=b'{"a":"x"}', as_sent=b'{"a": "masked-1"}')),
     ("a trailing slash", read("DELETE", PODS + "/x/"), read("DELETE", PODS + "/x")),
 ]  # fmt: skip
 
@@ -116,6 +117,13 @@ def test_ap03_everything_around_the_request_counts() -> None:
 
 def _callers() -> list[dict[str, Any]]:
     return [{"issuer": "https://other.example"}, {"subject": "x"}, {"username": "x"}, {"run": "run-8"}]
+
+
+def test_of_a_body_with_placeholders_the_placeholders_are_hashed() -> None:
+    sent = b'{"data":{"password":"masked-1"}}'
+    assert body_sha256(replace(POST, body=b'{"data":{"password":"hunter2"}}', as_sent=sent)) == body_sha256(
+        replace(POST, body=sent)
+    )
 
 
 def test_the_digest_is_written_as_kubernetes_would() -> None:
