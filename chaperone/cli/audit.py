@@ -42,12 +42,13 @@ def verify(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE",
-            envvar=VARIABLE,
-            help="A store, a file of JSON lines (an export too), or a folder of such files.",
+            metavar="SOURCE", help="A store, a file of JSON lines (an export too), or a folder of such files."
         ),
-    ],
+    ] = "",
     *,
+    store: Annotated[
+        str, typer.Option(envvar=VARIABLE, metavar="STORE", help="The same as SOURCE.", show_envvar=True)
+    ] = "",
     key: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="A public key (PEM) to trust, instead of the source's own word."),
@@ -70,9 +71,12 @@ def verify(
     """Check every chain of records, offline: what was edited, removed, reordered or added is named, the first first."""
     from chaperone.store.verification import verify as check
 
+    place = source or store
+    if not place:
+        raise WrongUsageError("name what is to be verified: SOURCE, or --store")
     with told():
         trusted = [path.read_text() for path in key or ()]
-        checked = check(source, trusted=trusted, kept=checkpoints or (), excerpt=excerpt)
+        checked = check(place, trusted=trusted, kept=checkpoints or (), excerpt=excerpt)
     found = checked.verification
     if as_json:
         show_json(words.verification_json(checked))
