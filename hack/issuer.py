@@ -190,10 +190,12 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, folder: Path, url: str, tls: ssl.SSLContext, login: Login) -> None:
+    def __init__(
+        self, port: int, folder: Path, url: str, tls: ssl.SSLContext, login: Login | None = None
+    ) -> None:
         super().__init__((LOOPBACK, port), Handler)
         self.folder = folder
-        self.login = login
+        self.login = login or Login({})
         self.url = url or f"https://{LOOPBACK}:{self.server_address[1]}"
         self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
