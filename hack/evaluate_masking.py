@@ -147,17 +147,17 @@ def score_masker(mask: Callable[[str, str], str], labels: dict[Line, str], files
     score = Score()
     for name, text in files.items():
         masked = mask(name, text)
-        kept = masked.splitlines()
+        kept, originals = masked.splitlines(), set(text.splitlines())
         for line, content in lines_of(name, text):
             is_flagged = content not in kept
             count(score, line, labels, is_flagged=is_flagged)
-            score.hidden += line in labels and is_flagged and not shows(masked, text, labels[line])
+            score.hidden += line in labels and is_flagged and not shows(kept, originals, labels[line])
     return score
 
 
-def shows(masked: str, text: str, secret: str) -> bool:
-    """Whether a secret is still there, where it is not also a word of the lines that hold none."""
-    return masked.count(secret) > 0 and text.count(secret) - masked.count(secret) <= 0
+def shows(kept: list[str], originals: set[str], secret: str) -> bool:
+    """Whether a line that was changed still holds the secret."""
+    return any(secret in line for line in kept if line not in originals)
 
 
 def score_scanner(flagged: set[Line], labels: dict[Line, str], files: dict[str, str]) -> Score:

@@ -18,7 +18,7 @@ import re2
 
 from chaperone.core.masking.guards import GUARDS, Candidate
 
-MOST_FINDS = 10_000
+MOST_FINDS = 2_000
 """Finds of one rule in one text; a text with more is masked from the last one to its end."""
 MAX_PATTERN = 1000
 """Characters of a pattern that a policy may bring."""

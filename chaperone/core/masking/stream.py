@@ -27,7 +27,6 @@ STRETCH = 8_192
 KEY_RULE = "private-key"
 
 _LINES = re.compile(rb"[^\n\0]*[\n\0]+")
-_ENDS = re.compile("[\n\0]+")
 _SEPARATOR = re.compile(rb"[\s\"'`,|<>(){}\0]")
 _LAST_TOKEN = re.compile(rb"[^\s\"'`,|<>(){}=\0]*\Z")
 _HARMLESS = re.compile(rb".{0,3}|[a-z._/~-]+|[A-Z]?[a-z]+|[A-Z_]+|[0-9.:,%/-]+|.*[$#>%:?!~\]]", re.DOTALL)
@@ -120,7 +119,7 @@ class TextStream:
     def _found(self, block: bytes) -> list[tuple[bytes, list[Find]]]:
         """Each line with what is found in it; nothing in one that is longer than a window."""
         lines = _lines(block)
-        texts = [text if len(text) <= WINDOW else "" for text in _texts(block)]
+        texts = [text if len(text) <= WINDOW else "" for text in _texts(block, lines)]
         found: dict[int, list[Find]] = {}
         for index, find in self._finder.finds(texts):
             found.setdefault(index, []).append(find)
@@ -232,10 +231,11 @@ def _lines(block: bytes) -> list[bytes]:
     return [line + b"\n" for line in block.split(b"\n")[:-1]]
 
 
-def _texts(block: bytes) -> list[str]:
-    """The texts of all lines of a block, as many as it has lines."""
-    text = text_of(block)
-    texts = (_ENDS.split(text) if b"\0" in block else text.split("\n"))[:-1]
+def _texts(block: bytes, lines: list[bytes]) -> list[str]:
+    """The texts of the lines of a block, one for each."""
+    if b"\0" in block:
+        return [text_of(line[: _text_end(line)]) for line in lines]
+    texts = text_of(block).split("\n")[:-1]
     return [text.rstrip("\r") for text in texts] if b"\r" in block else texts
 
 

@@ -295,6 +295,11 @@ def test_nul_bytes_separate(finder: TextFinder) -> None:
     assert streamed(finder, text, keep_length=True) == b"PATH=/bin\0API_TOKEN=***********\0HOME=/root\0"
 
 
+def test_a_sequence_alone_between_two_ends_moves_no_mask(finder: TextFinder) -> None:
+    text = f"x\nfirst\n\x1b[31m\0token={TOKEN} now\n".encode()
+    assert streamed(finder, text, keep_length=True) == text.replace(TOKEN.encode(), b"*" * len(TOKEN))
+
+
 def test_stars_stand_for_bytes(finder: TextFinder) -> None:
     assert (
         streamed(finder, "x password=hüntér2 ä".encode(), keep_length=True)
