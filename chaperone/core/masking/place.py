@@ -65,7 +65,7 @@ def item_name(item: Any) -> str:
 def path_class(document: Any, path: Path) -> str:
     """The path as `spec.containers[web].env[PASSWORD].value`: stable when a list is put into another order.
 
-    It is written as `chaperone.core.policy.paths` writes paths: exemptions are compared with it.
+    Exemptions are compared with it, as they are written in policies (docs/masking.md).
     """
     text = ""
     for step in path:
