@@ -114,7 +114,7 @@ class Phrases:
     def __init__(self, judge: Judgement, more: tuple[str, ...]) -> None:
         stems = secret_stems(more)
         self._judge = judge
-        self.may_be_inside = re2.compile(f"(?i){stems}|:[^\\s]*@", _options()).search
+        self.may_be_inside = re2.compile(rf"(?i){stems}|:[^\s]*@|[\s\"']-[puaw]", _options()).search
         """Whether a text can hold any of it, or a document that does: fast, and often True for nothing."""
         self._gate = re2.compile(
             rf"(?i)(?:{stems})[\w.\-/\[\]]*[\"'`\\\]]*[ \t]*[:=]"

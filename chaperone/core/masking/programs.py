@@ -27,7 +27,9 @@ for _flag, _programs in _FLAGS.items():
 _PROGRAM = re.compile(
     r"(?<![\w.\-])(?:" + "|".join(sorted(map(re.escape, _BY_PROGRAM), key=len, reverse=True)) + r")(?![\w.])"
 )
-_SHORT = re.compile(r"(?<!\S)-(?P<flag>[pPawuUk])(?P<space>[ \t]*+)(?P<quote>[\"']?)(?P<value>[^\s\"']++)")
+_SHORT = re.compile(
+    r"(?<!\S)-(?P<flag>[pPawuUk])(?P<space>[ \t]*+)(?P<quote>\\*[\"']|)(?P<value>(?:[^\s\"'\\]|\\(?![\"']))++)"
+)
 _NOT_A_PASSWORD = re.compile(r"\d{1,5}(?:[:\-/]\d{1,5})*(?:/(?:tcp|udp))?|/.*|\./.*|-.*|[a-z]+://.*")
 _PAIRED = frozenset("uU")
 _SEPARATORS = {"u": ":", "U": "%"}

@@ -982,6 +982,15 @@ def test_a_text_is_bound_to_its_place_and_can_be_collected() -> None:
     assert [(each.placeholder, each.value) for each in collected] == [(one, AWS)]
 
 
+def test_a_command_in_a_json_text() -> None:
+    for command in (["mongosh", "-p", CANARY], ["sh", "-c", f'mysqladmin -p"{CANARY}"']):
+        text = json.dumps(pod({"command": command}))
+        after = STANDARD.text(text)[0]
+        assert CANARY not in after
+        assert json.loads(after)
+        assert CANARY not in STANDARD.text(f"broken: {text}")[0] or command[0] == "mongosh"
+
+
 def test_a_json_text_is_masked_as_one() -> None:
     assert STANDARD.text('{"password": "x1"}')[0].startswith('{"password": "masked-')
 
