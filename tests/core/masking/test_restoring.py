@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chaperone.core.body import Decoded, Media
 from chaperone.core.masking import STANDARD, KnownSpan, Masker, Mint, Place, Span
@@ -838,6 +840,50 @@ def test_selectors_of_secrets_pass() -> None:
 
 def test_a_selector_may_name_an_item_of_a_list() -> None:
     assert selects_secret("spec.users[0].password=x", WIDGET, MASKER)
+
+
+# Laws
+
+few = settings(max_examples=30, deadline=None)
+
+KEYS = st.from_regex(r"[a-z][a-z0-9._-]{0,8}", fullmatch=True)
+LEAVES = st.one_of(st.text(max_size=30), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none())
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(KEYS, st.sampled_from(["password", "token", "name", "value", "url"])), inner, max_size=4
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@few
+@given(st.dictionaries(KEYS, st.binary(max_size=40), max_size=5))
+def test_any_secret_can_be_put_back(data: dict[str, bytes]) -> None:
+    case = Case({**secret(), "data": {key: b64(value) for key, value in data.items()}}, SECRET)
+    for media in (JSON, MERGE, STRATEGIC, APPLY):
+        assert case.sent(media, case.seen) == case.document
+
+
+@few
+@given(st.dictionaries(KEYS, TREES, max_size=4))
+def test_any_custom_resource_can_be_put_back(spec: dict[str, Any]) -> None:
+    case = Case(widget(**spec), WIDGET)
+    for media in (JSON, MERGE, APPLY):
+        assert case.sent(media, case.seen) == case.document
+    steps = [{"op": "replace", "path": "/spec", "value": case.seen["spec"]}]
+    assert case.sent(STEPS, steps) == [{"op": "replace", "path": "/spec", "value": case.document["spec"]}]
+
+
+@few
+@given(st.dictionaries(KEYS, TREES, max_size=4), st.text(max_size=20))
+def test_no_placeholder_of_any_object_gets_into_a_label(spec: dict[str, Any], around: str) -> None:
+    case = Case(widget(**spec), WIDGET)
+    for placeholder in case.live.own:
+        case.refused(MERGE, {"metadata": {"labels": {"a": around + placeholder}}})
 
 
 # Small things

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaperone.core.masking import Mint
@@ -160,6 +160,7 @@ def test_every_string_of_a_document_is_walked_keys_as_well() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 2))
 def test_found_at_any_offset_in_base64(before: bytes, after: bytes, layers: int) -> None:
     raw = before + b" " + RAW + b" " + after
@@ -173,6 +174,7 @@ def test_found_at_any_offset_in_base64(before: bytes, after: bytes, layers: int)
     assert rewrite(raw, lambda _: b"v") == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_texts_without_a_placeholder_stay_as_they_are(text: str) -> None:
     raw = text.encode(errors="surrogatepass")
