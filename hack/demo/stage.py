@@ -100,14 +100,6 @@ def output(waiting: subprocess.Popen[str]) -> str:
         return waiting.communicate()[0] + f"(still waiting after {HOLD_SECONDS:.0f} s)"
 
 
-def row(record: Mapping[str, Any]) -> str:
-    target = record.get("objectRef") or {}
-    parts = [target.get("namespace"), target.get("resource"), target.get("name")]
-    where = "/".join(str(part) for part in parts if part) or str(record.get("requestURI"))
-    code = (record.get("responseStatus") or {}).get("code", "")
-    return f"{code:<4} {record.get('verdict', ''):<7} {record.get('verb', ''):<8} {where}"
-
-
 def pending(story: Story, target: str = VICTIM) -> str:
     """The name of the request that waits. Raises ClusterError when none appears."""
     found: list[str] = []

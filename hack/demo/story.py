@@ -25,7 +25,6 @@ from hack.demo.stage import (
     pending_access,
     phase,
     replicas,
-    row,
     seen_by_the_server,
     write_forged,
 )
@@ -271,16 +270,18 @@ def _forged(story: Story, number: int) -> None:
 
 
 def _on_the_record(story: Story, number: int) -> None:
-    chapter(number, "On the record", "Every request of the run, with its verdict, in the gateway's audit.")
-    run = up.AGENT[2]
-    rows = [
-        row(record)
-        for record in story.audit()
-        if run in json.dumps(record) and record.get("stage") == "ResponseComplete"
-    ]
-    typed(ADMIN, f"chaperone audit search --run {run}   # shortened")
-    shown(ADMIN, "\n".join(["CODE VERDICT VERB     OBJECT", *rows[-10:]]))
+    chapter(
+        number,
+        "On the record",
+        "Every request of the run, with its verdict, in a signed chain: nobody changes it unseen.",
+    )
+    store, run = str(story.layout.audit), up.AGENT[2]
+    search = ("audit", "search", "--store", store, "--run", run, "--limit", "10")
+    found = story.chaperone(ADMIN, story.admin, *search)
+    verdicts = {str(record.get("verdict")) for record in story.audit() if record.get("run") == run}
     story.check(
-        any("Hold" in row or "Deny" in row for row in rows),
+        found.returncode == 0 and "Allow" in verdicts and len(verdicts & {"Hold", "Deny"}) > 0,
         "allowed, held and denied requests of the run are all there",
     )
+    verified = story.chaperone(ADMIN, story.admin, "audit", "verify", store)
+    story.check(verified.returncode == 0, "no record was edited, removed, moved or added")
