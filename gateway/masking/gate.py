@@ -98,10 +98,12 @@ _EXPRESSIONS = (
     (SUSPECT, r"@(?:tcp|udp|unix)\(|jdbc:oracle|(?:basic|negotiate)[ \t]"),
     (SUSPECT, r'[{,:\[]"(?:[^kv"\\][^"\\]*|[kv](?:[^:"\\][^"\\]*)?)?\\'),
     (SUSPECT, r'"v:|"kind":"(?:Secret|ConfigMap)"'),
+    (SUSPECT, r'"[ \t]|":[ \t]|[,{\[][ \t]+"|[\r\n\t][\x00-\xff]'),
     (SUSPECT, rf'"k:\{{\\"{_other_than(_MANAGED_KEYS, chr(92) * 2)}'),
 )
 """A name of a secret before what may be its value: a string, a list or an object of JSON (STEM, looked at more closely),
-or in a text; then names beside values, addresses with a password, base64, flags and tags, escapes."""
+or in a text; then names beside values, addresses with a password, base64, flags and tags, escapes; and white space
+between the parts of the JSON, which none of the others expects."""
 
 
 class Known(Protocol):

@@ -152,6 +152,14 @@ def test_a_long_list_is_whole_and_masked(agent: Agent, query: str) -> None:
     assert reply.headers["Chaperone-Masked"] in ("streaming", f"{len(masked)}; rules=environment-line")
 
 
+@pytest.mark.parametrize("path", ["pods", "pods/talker"])
+@pytest.mark.parametrize("query", ["", "?pretty=true"])
+def test_kinds_of_fixed_shape_are_masked_indented_or_not(agent: Agent, path: str, query: str) -> None:
+    shown = agent.get(f"/api/v1/namespaces/{SPACE}/{path}{query}").body.decode()
+    assert MARK in shown
+    assert ("\n  " in shown) == bool(query) or path == "pods/talker"
+
+
 def test_a_continued_list(agent: Agent) -> None:
     path, seen = f"/api/v1/namespaces/{SPACE}/configmaps?labelSelector=many%3Dyes&limit=40", 0
     token = ""

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from bench.pods import pods
 from chaperone.core.masking import Terms
 from chaperone.core.masking.place import Place
 from gateway.masking.choice import Choice
 from gateway.masking.engine import MOST_MASKERS, MaskingEngine
 from gateway.masking.key_file import masking_key, read_key
+from gateway.masking.list_body import ListBody
 from gateway.masking.per_run import PerRun
+from gateway.masking.sight import Sight
 from tests.gateway.stage import PODS, Stage, play, policy, request
 from tests.gateway.upstream import Seen, Upstream, reply
 
@@ -109,6 +112,31 @@ def test_runs_are_forgotten_when_there_are_too_many() -> None:
     runs.of(("i", "s", "3"))
     assert runs.of(("i", "s", "1")) is first
     assert len(runs._runs) == 2
+
+
+# In pieces and whole
+
+
+@pytest.mark.parametrize("spelled", [{"separators": (",", ":")}, {}, {"indent": 2}])
+@pytest.mark.parametrize("size", [977, 70_000])
+def test_a_list_masked_in_pieces_is_the_list_masked_whole(patterns: Path, size: int, spelled: Any) -> None:
+    items = [json.loads(one) for one in pods(40)]
+    document = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
+    raw = json.dumps(document, **spelled).encode()
+    place = Place(resource="pods", namespace="dev")
+    one, other = MaskingEngine(b"k" * 32, patterns), MaskingEngine(b"k" * 32, patterns)
+    report = one.masker(Terms(), RUN).document(document, place)
+    sight = Sight(
+        other.masker(Terms(), RUN),
+        place,
+        clears=other.clears(Terms(), RUN, place),
+        collect=other.collect(RUN),
+    )
+    body = ListBody(sight)
+    shown = b"".join([body.data(raw[at : at + size]) for at in range(0, len(raw), size)]) + body.end()
+    assert json.loads(shown) == document
+    assert sight.counts == report.counts
+    assert report.total == 5
 
 
 # The key

@@ -231,6 +231,26 @@ def test_every_name_with_every_value(gate: Gate, masker: Masker) -> None:
     assert [document for document in cleared if masker.document(copy.deepcopy(document), PODS).total] == []
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        {"indent": 2},
+        {"indent": "\t"},
+        {"indent": 0},
+        {"indent": 1, "separators": (",", ":")},
+        {"separators": (", ", ": ")},
+        {"separators": (",", ": ")},
+        {"separators": (", ", ":")},
+    ],
+)
+def test_only_compact_json_is_cleared(gate: Gate, spelled: dict[str, Any]) -> None:
+    document = pod(random.Random(1), 1)
+    assert gate.clears(as_go(document) + b"\n", KnownValues())
+    assert not gate.clears(json.dumps(document, **spelled).encode(), KnownValues())
+    small = {"metadata": {"name": "a"}, "spec": {"x": [{"name": "TOKEN", "value": "hunter22"}, {"y": "a"}]}}
+    assert not gate.clears(json.dumps(small, **spelled).encode(), KnownValues())
+
+
 def test_known_values_are_not_cleared(gate: Gate) -> None:
     known = KnownValues()
     known.add("correct-horse-battery", "p")
