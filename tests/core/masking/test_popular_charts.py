@@ -15,7 +15,8 @@ import pytest
 
 from chaperone import pattern_cache
 from chaperone.core.masking import STANDARD, Detector, Masker, Mint, Place, Profile, Terms
-from tests.core.masking.clean_corpus import PUBLIC, Known, Object, Sort, corpus, fingerprint
+from tests.core.masking.clean_corpus import Object, corpus, fingerprint
+from tests.core.masking.clean_values import PUBLIC, Known, Sort
 
 CORPUS = corpus()
 MOST_ELSEWHERE = {Profile.STANDARD: 0.001, Profile.STRICT: 0.005}
