@@ -568,6 +568,10 @@ def test_a_schema_speaks_about_fields() -> None:
 # Status and messages
 
 
+def test_an_empty_secret_stays_empty() -> None:
+    assert spec_of({"password": "", "token": "", "name": ""}) == {"password": "", "token": "", "name": ""}
+
+
 def test_messages() -> None:
     body = custom({})
     body["status"] = {
