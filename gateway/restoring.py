@@ -55,7 +55,10 @@ SELECTED = (
     "the field selector looks at a field that is masked when it is read, so it could be used to guess the value; select "
     "by another field, or by label"
 )
-UNSEEN = "the patch reads what the object holds (copy, move or test), which you may not read; write the values themselves"
+UNSEEN = (
+    "you may not read the object, so its values cannot be looked up or tried: neither by a patch that reads them (copy, "
+    "move, test) nor by a dry run; write the values themselves"
+)
 CHANGED = (
     "the secrets of the object have changed while the request was held; read it and send the request again"
 )
@@ -196,7 +199,7 @@ class Restorer:
         """The live object, read as the agent. Its secrets are known from here on: the API server may quote them."""
         document, seen = await _read(request, eyes)
         if document is None:
-            if not seen and reads_object(write.media, write.body):
+            if not seen and (request.dry_run or reads_object(write.media, write.body)):
                 raise refusal(403, UNSEEN, request)
             return None
         live = look(document, write.place, masker)

@@ -277,8 +277,10 @@ def test_who_cannot_read_the_object_has_no_placeholder_of_it(code: int) -> None:
         steps = [{"op": "copy", "from": "/data/password", "path": "/metadata/labels"}]
         answer = await stage.exchange(send("PATCH", PATH, steps, STEPS))
         assert answer.code == (200 if code == 404 else 403)
-        answer = await stage.exchange(send("PATCH", PATH, {"data": {"new": "eA=="}}, MERGE))
-        assert answer.code == 200
+        new = {"data": {"new": "eA=="}}
+        assert (await stage.exchange(send("PATCH", PATH, new, MERGE))).code == 200
+        answer = await stage.exchange(send("PATCH", f"{PATH}?dryRun=All", new, MERGE))
+        assert answer.code == (200 if code == 404 else 403)
 
     act(scene, api=Api(read=code))
 
