@@ -9,7 +9,7 @@ from chaperone.core.masking.terminal import ESCAPE, Plain, sequences, without_se
 
 
 class Find(NamedTuple):
-    """A secret in a text, [start, end) in characters and not empty, what found it and what stands for it."""
+    """A secret in a text, [start, end) in characters, what found it and what stands for it."""
 
     start: int
     end: int

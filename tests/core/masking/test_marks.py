@@ -29,6 +29,10 @@ def test_finds_that_overlap_are_one_in_the_name_of_the_longest() -> None:
     assert found == [Mark(1, 8, "long", "l"), Mark(8, 9, "next", "n")]
 
 
+def test_a_find_of_nothing_marks_nothing() -> None:
+    assert marks(b"0123456789", [Find(3, 3, "none", "n")]) == []
+
+
 def test_offsets_lead_through_escape_sequences_and_characters_of_many_bytes() -> None:
     line = "ä\x1b[1mö".encode() + b"\xffSECRET"
     start = text_of(line).index("SECRET")

@@ -323,6 +323,11 @@ def test_a_line_without_end_is_let_go_in_parts(finder: TextFinder) -> None:
     assert out == text.replace(b"hunter2", b"*******")
 
 
+def test_a_long_line_among_short_ones_is_read_whole(finder: TextFinder) -> None:
+    text = b"x\n" + b"short line\n" * 740 + b"word " * 2_000 + b"password=hunter2 " + b"word " * 500 + b"\n"
+    assert streamed(finder, text, keep_length=True) == text.replace(b"hunter2", b"*******")
+
+
 def test_a_secret_without_end_is_masked_in_parts(finder: TextFinder) -> None:
     secret = b"aB3/" * (WINDOW // 2)
     text = b"token: " + secret + b" after\n"
