@@ -323,8 +323,10 @@ def test_a_line_without_end_is_let_go_in_parts(finder: TextFinder) -> None:
     assert out == text.replace(b"hunter2", b"*******")
 
 
-def test_a_long_line_among_short_ones_is_read_whole(finder: TextFinder) -> None:
-    text = b"x\n" + b"short line\n" * 740 + b"word " * 2_000 + b"password=hunter2 " + b"word " * 500 + b"\n"
+@pytest.mark.parametrize("words", [2_000, 6_000])
+def test_a_long_line_among_short_ones_is_read_whole(finder: TextFinder, words: int) -> None:
+    """Longer than what is cleared together; then longer than a window too."""
+    text = b"short line\n" * 1_480 + b"word " * words + b"password=hunter2 " + b"word " * 500 + b"\nend\n"
     assert streamed(finder, text, keep_length=True) == text.replace(b"hunter2", b"*******")
 
 
