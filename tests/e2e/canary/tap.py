@@ -65,15 +65,30 @@ class Tap:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection:
             client = self._server.wrap_socket(connection, server_side=True)
-            raw = socket.create_connection(self._gateway)
-            gateway = self._client.wrap_socket(raw, server_hostname="127.0.0.1")
             talk = Conversation()
             with self._lock:
                 self._conversations.append(talk)
+            first = client.recv(
+                PIECE
+            )  # only now: the gateway's patience with silent connections is not to be tried
+            gateway = self._connect()
+            talk.sent += first
+            gateway.sendall(first)
             up = threading.Thread(target=_relay, args=(client, gateway, talk.sent), daemon=True)
             up.start()
             _relay(gateway, client, talk.received)
             up.join(5)
+
+    def _connect(self) -> ssl.SSLSocket:
+        """Tried twice: a loaded machine may be slow to shake hands."""
+        try:
+            return self._client.wrap_socket(
+                socket.create_connection(self._gateway), server_hostname="127.0.0.1"
+            )
+        except OSError:
+            return self._client.wrap_socket(
+                socket.create_connection(self._gateway), server_hostname="127.0.0.1"
+            )
 
 
 def _relay(source: ssl.SSLSocket, target: ssl.SSLSocket, kept: bytearray) -> None:
