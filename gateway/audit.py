@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 
-LINGER = 0.1
+LINGER = 0.25
 """Seconds that records of reads are gathered for, unless a mutation hurries the writer: what a batch costs is shared."""
 BATCH = 512
 """Records written at a time."""

@@ -64,7 +64,7 @@ class FactFinder:
         known = self._shared.get(id(record.like))
         if known is None or known[0] is not record.like:
             known = self._remember(record.like)
-        return Facts(round(record.now * 1_000_000), record.audit_id, *known[1][2:])
+        return Facts._make((round(record.now * 1_000_000), record.audit_id, *known[1][2:]))
 
     def _remember(self, like: Mapping[str, Any]) -> tuple[Mapping[str, Any], Facts]:
         if len(self._shared) >= REMEMBERED:

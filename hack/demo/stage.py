@@ -20,6 +20,8 @@ VICTIM = "old-experiment"
 PRODUCTION = "production"
 PLUGIN = Path(sys.executable).parent / "kubectl-chaperone"
 HOLD_SECONDS = 90.0
+SETTLE = 1.0
+"""Seconds within which the gateway has written the records of reads."""
 
 
 class Story:
@@ -61,7 +63,8 @@ class Story:
             self.wrong.append(text)
 
     def audit(self) -> list[Mapping[str, Any]]:
-        """Every audit record of the gateway so far, oldest first."""
+        """Every audit record of the gateway so far, oldest first; those of reads are written a moment later."""
+        time.sleep(SETTLE)
         return audit.records(self.layout)
 
     def exists(self, *arguments: str) -> bool:
