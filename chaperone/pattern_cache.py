@@ -17,12 +17,12 @@ from pathlib import Path
 from chaperone.core.masking.detection import Detector, Together
 from chaperone.core.masking.fallback_engine import KeywordDetector
 from chaperone.core.masking.rule import Rule
-from chaperone.core.masking.rules import built_in, digest, of_policy
+from chaperone.core.masking.rules import built_in, of_policy
 
 try:
     import hyperscan
 
-    from chaperone.core.masking.hyperscan_engine import HyperscanDetector, compile_rules
+    from chaperone.core.masking.hyperscan_engine import HyperscanDetector, compile_rules, expressions
 except ImportError:  # no wheel for this processor: the fallback engine finds the same, more slowly
     HAS_HYPERSCAN = False
 else:
@@ -65,8 +65,9 @@ def engine(rules: Sequence[Rule], folder: Path | None) -> Detector:
 
 
 def file_name(rules: Sequence[Rule]) -> str:
-    """One name for one set of rules and one version of Hyperscan."""
-    return f"{digest(tuple(rules))[:32]}-{version('hyperscan')}{_SUFFIX}"
+    """One name for what exactly is compiled, and for one version of Hyperscan."""
+    compiled = hashlib.sha256(b"\n".join(expressions(rules))).hexdigest()
+    return f"{compiled[:32]}-{version('hyperscan')}{_SUFFIX}"
 
 
 def _kept(rules: Sequence[Rule], folder: Path | None) -> Detector | None:

@@ -103,6 +103,11 @@ def test_each_rule_set_has_a_file_of_its_own(tmp_path: Path, compilations: list[
     assert compilations == [1, 1]
 
 
+def test_a_change_of_what_is_compiled_is_another_file() -> None:
+    assert file_name(RULES) == file_name((Rule("renamed", "no-[0-9]+", entropy=1.0),))
+    assert file_name(RULES) != file_name((Rule("number", "no-[0-9]*"),))
+
+
 def test_only_so_many_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pattern_cache, "MOST_FILES", 2)
     tmp_path.chmod(0o700)

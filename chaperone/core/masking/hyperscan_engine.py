@@ -30,13 +30,18 @@ def compile_rules(rules: Sequence[Rule]) -> bytes:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
         database.compile(
-            expressions=[_expression(rule) for rule in rules],
+            expressions=expressions(rules),
             ids=list(range(len(rules))),
             flags=[hyperscan.HS_FLAG_MULTILINE] * len(rules),
         )
     except hyperscan.error as error:
         raise ValueError(f"the masking rules do not compile: {error}") from error
     return hyperscan.dumpb(database)
+
+
+def expressions(rules: Sequence[Rule]) -> list[bytes]:
+    """What is compiled, in the order of the rules: the compiled form is good for exactly these."""
+    return [_expression(rule) for rule in rules]
 
 
 def _expression(rule: Rule) -> bytes:

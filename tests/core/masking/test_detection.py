@@ -250,9 +250,3 @@ def test_every_keyword_of_an_own_rule_stands_in_each_match() -> None:
         for text in texts:
             match = compiled(rule.pattern).search(text.encode())
             assert any(word.encode() in match[0].lower() for word in rule.keywords), (rule.name, text)
-
-
-def test_the_digest_names_the_compiled_form() -> None:
-    one = (Rule("a", "x"),)
-    assert rules.digest(one) == rules.digest((Rule("b", "x", entropy=1.0),))
-    assert rules.digest(one) != rules.digest((Rule("a", "y"),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tomllib
@@ -74,12 +73,6 @@ def examples() -> dict[str, tuple[list[str], list[str]]]:
     """For each own rule: texts in which it finds something, and texts that look alike in which it must not."""
     entries = _own_document()["rules"]
     return {entry["name"]: (entry.get("examples", []), entry.get("counterexamples", [])) for entry in entries}
-
-
-def digest(rules: tuple[Rule, ...]) -> str:
-    """What a compiled form of these rules is good for: hexadecimal SHA-256 over all that an engine compiles."""
-    patterns = json.dumps([rule.gate_pattern for rule in rules])
-    return hashlib.sha256(patterns.encode()).hexdigest()
 
 
 def _text(name: str) -> str:
