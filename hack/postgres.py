@@ -22,6 +22,7 @@ from hack.stack.ports import free_port
 INSTALLED = Path("/usr/lib/postgresql")
 PACKAGES = (
     "postgresql-15",
+    "postgresql-client-15",
     "libicu72",
     "libldap-2.5-0",
     "liblz4-1",
@@ -36,6 +37,7 @@ PACKAGES = (
     "libmd0",
 )
 """Of Debian 12, with the libraries that a bare machine lacks."""
+SHARED = Path("/var/tmp/kube-chaperone")  # noqa: S108  made by root, and its owner is checked
 NOBODY = 65534
 START_SECONDS = 60.0
 USER = "chaperone"
@@ -161,7 +163,7 @@ def find_programs(
         raise ClusterError(
             "there is no PostgreSQL and no apt-get to fetch it: install PostgreSQL 12 or newer"
         )
-    folder = cache_folder(environ) / "postgresql"
+    folder = _cache(environ) / "postgresql"
 
     def fill(partial: Path) -> None:
         options = apt_options(folder.parent / "apt")
@@ -171,6 +173,16 @@ def find_programs(
     filled_once(folder, fill)
     libraries = sorted({str(path.parent) for path in folder.glob("usr/lib/*/*.so*")})
     return next(folder.glob("usr/lib/postgresql/*/bin")), ":".join(libraries)
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
+    """Of root, one that the server's own user can reach: root's home is closed to it. Raises ClusterError."""
+    if os.getuid() != 0:
+        return cache_folder(environ)
+    SHARED.mkdir(mode=0o755, exist_ok=True)
+    if SHARED.is_symlink() or SHARED.stat().st_uid != 0:
+        raise ClusterError(f"{SHARED} belongs to somebody else: remove it")
+    return SHARED
 
 
 def _nobody() -> int | None:
