@@ -279,7 +279,7 @@ REFUSED = (
         OTHER,
         lambda s: {"data": {"password": data(SECRET, "password")(s)}},
         MERGE,
-        code=409,
+        code=422,
         words="of another object",
     ),
     Row(

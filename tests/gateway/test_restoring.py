@@ -196,7 +196,8 @@ def test_what_holds_no_placeholder_goes_on_byte_for_byte() -> None:
 REFUSED: dict[str, tuple[bytes, int]] = {
     "a new object": (send("POST", PATH.removesuffix("/db"), {"data": {"a": PLACEHOLDER}}), 422),
     "a label": (send("PATCH", PATH, {"metadata": {"labels": {"a": PLAIN}}}, MERGE), 422),
-    "an older value": (send("PATCH", PATH, {"data": {"password": b64(MARKER + "a" * 24)}}, MERGE), 409),
+    "of another object": (send("PATCH", PATH, {"data": {"password": b64(MARKER + "a" * 24)}}, MERGE), 422),
+    "an older value": (send("PATCH", PATH, {"data": {"password": b64(PLAIN[:15] + "a" * 16)}}, MERGE), 409),
     "a body that cannot be bound": (
         send("PATCH", PATH, {"metadata": [1], "data": {"password": PLACEHOLDER}}, MERGE),
         422,

@@ -1,7 +1,8 @@
 """What stands in an answer where a secret was: made by a key, bound to object, place and value, found again in any text.
 
-A placeholder is the marker and 24 characters of base32 (the first 15 bytes of an HMAC-SHA256), always 31 characters,
-so that its length tells nothing. Equal for one field that stays the same, different between objects and places: two
+A placeholder is the marker and 24 characters of base32, always 31 characters, so that its length tells nothing: 5 bytes
+of an HMAC-SHA256 over object and place, by which one of an older value is told from one of elsewhere, and 10 bytes of one
+over object, place and value. Equal for one field that stays the same, different between objects and places: two
 placeholders can never be compared to learn that two secrets are equal.
 """
 
@@ -21,7 +22,9 @@ LENGTH = 31
 MIN_KEY = 16
 """Bytes; a shorter key could be guessed."""
 
-_DIGEST_BYTES = 15
+_PLACE_BYTES, _VALUE_BYTES = 5, 10
+_PLACE_LENGTH = 8
+"""Characters of the part that tells the place."""
 _PLAIN = re.compile(r"masked-[a-z2-7]{24}")
 _ENCODED_MARKER = "bWFza2Vk"
 """How base64 of a text that begins with "masked-" begins: the part that no later character changes."""
@@ -50,10 +53,21 @@ class Mint:
 
     def placeholder(self, uid: str, path_class: str, value: str | bytes) -> str:
         """uid: of the object. path_class: where in it (`chaperone.core.masking.place`). value: what it stands for."""
-        parts = (uid.encode(errors="surrogatepass"), path_class.encode(errors="surrogatepass"), _bytes(value))
-        message = b"".join([len(part).to_bytes(4, "big") + part for part in parts])
-        digest = hmac.digest(self.key, message, "sha256")
-        return MARKER + base64.b32encode(digest[:_DIGEST_BYTES]).decode().lower()
+        place, exact = self._digest(uid, path_class), self._digest(uid, path_class, value)
+        made = base64.b32encode(place[:_PLACE_BYTES] + exact[:_VALUE_BYTES])
+        return MARKER + made.decode().lower()
+
+    def is_of(self, placeholder: str, uid: str, path_class: str) -> bool:
+        """Whether it stands for a value that this place of this object has, or had once."""
+        place = base64.b32encode(self._digest(uid, path_class)[:_PLACE_BYTES]).decode().lower()
+        begin = len(MARKER)
+        return hmac.compare_digest(placeholder[begin : begin + _PLACE_LENGTH], place)
+
+    def _digest(self, *parts: str | bytes) -> bytes:
+        """Each part with its length before it, so that nothing moves from one to the next."""
+        raw = [_bytes(part) for part in parts]
+        message = b"".join([len(part).to_bytes(4, "big") + part for part in raw])
+        return hmac.digest(self.key, message, "sha256")
 
 
 def encoded(placeholder: str) -> str:

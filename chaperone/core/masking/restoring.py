@@ -18,7 +18,7 @@ from chaperone.core.masking.masker import Masker
 from chaperone.core.masking.place import Path, Place, key_step
 from chaperone.core.masking.restoring_live import LAST_APPLIED, Live
 from chaperone.core.masking.restoring_patches import Fault, Outcome, leaves, malformed, outcome
-from chaperone.core.masking.restoring_places import CANARY, class_of, misplaced, words
+from chaperone.core.masking.restoring_places import CANARY, misplaced, words
 from chaperone.core.masking.restoring_search import UnopenableError, may_hold, placeholders
 
 MOST_FAULTS = 20
@@ -33,10 +33,7 @@ NO_OBJECT = (
     "there is no object here (or none that you may read) whose value the placeholder could stand for; write the value "
     "itself, or refer to the Secret that holds it"
 )
-OLD = (
-    "the placeholder here does not stand for the value that the object has now: the value has changed since it was read, "
-    "or the placeholder is of another object; read the object again"
-)
+OLD = "the placeholder here stands for an older value of this field, which has changed since; read the object again"
 OTHER = "the body is of another object than the one that is written, so its placeholders mean nothing here"
 STALE = "the object has been modified since it was read with this placeholder; read it again"
 IN_A_NAME = "a placeholder stands where a name stands; write the name itself"
@@ -114,7 +111,7 @@ def _with_object(write: Write, live: Live, masker: Masker) -> Restored | Unresto
         if (found := placeholders(text))
     ]
     made = outcome(write.media, write.body, live.masked) if live.places or sent else Outcome(write.body)
-    faults = [*_unknown(write, sent, live), *made.faults]
+    faults = [*_unknown(write, sent, live, masker), *made.faults]
     if not faults and (live.places or sent):
         faults += misplaced(
             made.document, write.place, live, masker, frozenset(words(each.path) for each in sent)
@@ -137,7 +134,7 @@ def _strings(write: Write) -> Iterator[tuple[Path, str, bool]]:
 # Placeholders that mean nothing here
 
 
-def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
+def _unknown(write: Write, sent: list[_Sent], live: Live, masker: Masker) -> Iterator[Fault]:
     said = _said(write.body)
     if sent and said.get("uid") not in (None, "", live.uid):
         yield Fault("metadata.uid", OTHER)
@@ -148,17 +145,18 @@ def _unknown(write: Write, sent: list[_Sent], live: Live) -> Iterator[Fault]:
         elif (
             path != LAST_APPLIED and text not in live.texts and any(each not in live.values for each in found)
         ):
-            yield _meaningless(write, path, live, said.get("resourceVersion"))
+            strangers = [each for each in found if each not in live.values]
+            yield _meaningless(path, strangers, live, masker, said.get("resourceVersion"))
 
 
-def _meaningless(write: Write, path: Path, live: Live, version: Any) -> Fault:
-    """version: of the object, as the body says it."""
-    if version:
-        return (
-            Fault(words(path), UNKNOWN) if version == live.version else Fault(words(path), STALE, stale=True)
-        )
-    old = class_of(write.body if isinstance(write.body, dict) else live.masked, path) in live.classes
-    return Fault(words(path), OLD, stale=True) if old else Fault(words(path), UNKNOWN)
+def _meaningless(path: Path, strangers: list[str], live: Live, masker: Masker, version: Any) -> Fault:
+    """strangers: placeholders that stand for nothing here now. version: of the object, as the body says it."""
+    classes = {place.path_class for place in live.places}
+    if all(any(masker.mint.is_of(each, live.uid, where) for where in classes) for each in strangers):
+        return Fault(words(path), OLD, stale=True)
+    if version and version != live.version:
+        return Fault(words(path), STALE, stale=True)
+    return Fault(words(path), UNKNOWN)
 
 
 def _said(body: Any) -> dict[str, Any]:

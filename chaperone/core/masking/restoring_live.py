@@ -53,11 +53,6 @@ class Live:
     own: frozenset[str]
     shown: Mapping[str, frozenset[str]]
 
-    @property
-    def classes(self) -> frozenset[str]:
-        """The path classes of the strings that hold something masked."""
-        return frozenset(path_class(self.document, place.path) for place in self.places)
-
     def resolved(self, text: str, path: Path = ()) -> str:
         """A string from the agent with values in place of placeholders. Raises NotTextError, UnopenableError."""
         whole = self.texts.get(text)

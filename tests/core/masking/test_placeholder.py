@@ -44,6 +44,15 @@ def test_it_depends_on_the_key() -> None:
     assert Mint(b"j" * 16).placeholder("uid", "data.x", "value") != ONE
 
 
+def test_an_older_value_of_a_place_is_told_from_one_of_elsewhere() -> None:
+    older = MINT.placeholder("uid", "data.x", "older value")
+    assert older != ONE
+    assert MINT.is_of(older, "uid", "data.x")
+    assert not MINT.is_of(older, "uid", "data.y")
+    assert not MINT.is_of(older, "other", "data.x")
+    assert not Mint(b"j" * 16).is_of(older, "uid", "data.x")
+
+
 def test_bytes_that_are_no_text_have_one_too() -> None:
     assert is_placeholder(MINT.placeholder("u", "p", b"\xff\x00"))
     assert MINT.placeholder("u", "p", "é") == MINT.placeholder("u", "p", "é".encode())

@@ -414,6 +414,13 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         422,
         "data.new",
     ),
+    "of another object, at the same place": (
+        DB,
+        MERGE,
+        {"data": {"password": b64(MINT.placeholder("uid-other", "data.password", "x"))}},
+        422,
+        "data.password",
+    ),
     "an older value": (
         DB,
         MERGE,
@@ -427,7 +434,7 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         changed(
             DB, lambda it: it["data"].update(password=b64(MINT.placeholder("uid-db", "data.password", "old")))
         ),
-        422,
+        409,
         "data.password",
     ),
     "an older value, of an older state": (
@@ -442,6 +449,19 @@ REFUSED: dict[str, tuple[Case, Media, Any, int, str]] = {
         ),
         409,
         "data.password",
+    ),
+    "of a place that is gone, and of an older state": (
+        DB,
+        JSON,
+        changed(
+            DB,
+            lambda it: (
+                it["metadata"].update(resourceVersion="6"),
+                it["data"].update(gone=b64(MINT.placeholder("uid-db", "data.gone", "old"))),
+            ),
+        ),
+        409,
+        "data.gone",
     ),
     "another uid": (
         DB,
