@@ -389,7 +389,7 @@ REFUSED = (
         SECRET,
         lambda s: s.seen[SECRET],
         code=409,
-        words="read it again",
+        words="read the object again",
         before=rotate,
         gone=(PASSWORD,),
     ),
