@@ -78,7 +78,9 @@ class Endpoints:
     def served(self, name: str, decide: Decide, is_open_to: Callable[[Obj], bool]) -> Callable[[], Response]:
         """A view: bounded body in, review out."""
         counted = {allowed: self._reviews.labels(name, word) for allowed, word in OUTCOMES.items()}
-        self._reviews.labels(name, UNREADABLE)  # counted from zero, so that the first one is seen as an increase
+        self._reviews.labels(
+            name, UNREADABLE
+        )  # counted from zero, so that the first one is seen as an increase
 
         def view() -> Response:
             try:
