@@ -44,12 +44,12 @@ class Reader:
         """Newest first."""
         before = [_before(*_place(cursor))] if cursor else []
         order = (records.c.at.desc(), records.c.id.desc())
-        return self._page([*_conditions(query, self._engine.dialect.name), *before], order, limit)
+        return self._page([*self._conditions(query), *before], order, limit)
 
     def timeline(self, run: str, *, limit: int = MOST, after: str = "") -> Page:
         """Oldest first."""
         later = [_after(*_place(after))] if after else []
-        conditions = _conditions(Query(run=run), self._engine.dialect.name)
+        conditions = self._conditions(Query(run=run))
         return self._page([*conditions, *later], (records.c.at.asc(), records.c.id.asc()), limit)
 
     def get(self, audit_id: str) -> tuple[Found, ...]:
@@ -156,6 +156,14 @@ class Reader:
 
     # Asking
 
+    def _conditions(self, query: Query) -> list[Where]:
+        """Who made a run is asked first: with the numbers themselves every planner takes the index of callers."""
+        dialect = self._engine.dialect.name
+        if not query.run:
+            return [*_conditions(query, dialect), *_caller(query, dialect)]
+        made = self._rows(sa.select(callers.c.number).where(*_callers(query)))
+        return [*_conditions(query, dialect), records.c.caller.in_([row.number for row in made])]
+
     def _page(self, conditions: Sequence[Where], order: Sequence[Any], limit: int) -> Page:
         limit = max(1, min(limit, MOST))
         chosen = sa.select(records.c.id, records.c.at).where(*conditions).order_by(*order).limit(limit + 1)
@@ -196,7 +204,6 @@ def _conditions(query: Query, dialect: str) -> list[Where]:
     if query.until:
         found.append(column.at < round(query.until * 1_000_000))
     found += _object(query.object)
-    found += _caller(query, dialect)
     if query.text:
         found.append(_text(query.text, dialect))
     return found
@@ -210,20 +217,27 @@ def _object(words: str) -> list[Where]:
 
 
 def _caller(query: Query, dialect: str) -> list[Where]:
-    """Of a run by the index of callers; of an agent or an issuer, who may have made most of the records, by a walk along
-    the facts: SQLite keeps no statistics that would tell, and its unary plus keeps it from the other index."""
+    """Of an agent or an issuer, who may have made most of the records: a walk along the facts. SQLite keeps no statistics
+    that would tell, and its unary plus keeps it from the index of callers."""
+    conditions = _callers(query)
+    if not conditions:
+        return []
+    caller = (
+        sa.literal_column("+records.caller", records.c.caller.type)
+        if dialect == "sqlite"
+        else records.c.caller
+    )
+    return [caller.in_(sa.select(callers.c.number).where(*conditions))]
+
+
+def _callers(query: Query) -> list[Where]:
     wanted = {
         callers.c.run: query.run,
         callers.c.agent: query.agent,
         callers.c.issuer: query.issuer,
         callers.c.username: query.user,
     }
-    conditions = [name == value for name, value in wanted.items() if value]
-    if not conditions:
-        return []
-    walks = dialect == "sqlite" and not query.run
-    caller = sa.literal_column("+records.caller", records.c.caller.type) if walks else records.c.caller
-    return [caller.in_(sa.select(callers.c.number).where(*conditions))]
+    return [name == value for name, value in wanted.items() if value]
 
 
 def _text(text: str, dialect: str) -> Where:
