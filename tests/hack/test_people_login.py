@@ -73,7 +73,7 @@ def test_a_code_is_good_once_and_not_for_long(login: Login) -> None:
 )
 def test_a_code_is_for_whom_it_was_given_to(login: Login, change: dict[str, str]) -> None:
     with pytest.raises(LoginError):
-        redeem(login, code(login), **change)
+        redeem(login, code(login), NOW, **change)
 
 
 @pytest.mark.parametrize(

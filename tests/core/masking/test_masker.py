@@ -633,7 +633,8 @@ def test_values_inside_of_managed_fields() -> None:
 
 
 def test_managed_fields_without_values_stay() -> None:
-    for fields in ({"f:spec": {"f:replicas": {}}}, {}):
+    several: tuple[dict[str, Any], ...] = ({"f:spec": {"f:replicas": {}}}, {})
+    for fields in several:
         body = custom({}, managedFields=[{"manager": "x", "fieldsV1": fields}])
         assert masked(body) == body
 
