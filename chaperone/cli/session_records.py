@@ -1,0 +1,117 @@
+"""`sessions export` and `sessions replay`: what a run did, from the audit store and its recordings, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from chaperone.cli import audit_words
+from chaperone.cli.audit import Address, opened
+from chaperone.cli.faults import FailedError
+from chaperone.cli.replay import play
+from chaperone.cli.screen import say
+from chaperone.core.kubectl_command import command
+from chaperone.core.legible import visible
+from chaperone.core.recorded_request import Recorded, read
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The model run, as its records name it.")]
+PAGE = 1000
+
+
+class Form(StrEnum):
+    """`--as` of `export`."""
+
+    KUBECTL = "kubectl"
+    JSON = "json"
+
+
+def export(
+    run: Run,
+    *,
+    store: Address,
+    form: Annotated[
+        Form, typer.Option("--as", help="kubectl: commands that ask for the same; json: the records.")
+    ] = Form.KUBECTL,
+) -> None:
+    """Write what a run did, oldest first: as kubectl commands that ask for the same, or as its records."""
+    count = 0
+    for found in _timeline(store, run):
+        count += 1
+        if form is Form.JSON:
+            print_line(orjson.dumps(found.record).decode())
+        elif isinstance(recorded := read(found.record), Recorded):
+            print_line(_line(recorded))
+    if not count:
+        raise FailedError(f"the store has no record of run {visible(run, 200)}")
+
+
+def replay_command(
+    run: Run,
+    *,
+    store: Address,
+    recordings: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of the recordings.")],
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.0, help="How many times as fast; 0: all at once.")
+    ] = 1.0,
+    idle: Annotated[
+        float, typer.Option("--idle-limit", min=0.0, help="Longest pause, in seconds; 0: as it was.")
+    ] = 2.0,
+) -> None:
+    """Tell what a run did in order, and play the recordings of its terminals and commands where they stand."""
+    count = 0
+    for found in _timeline(store, run):
+        count += 1
+        say("   ".join(cell or "-" for cell in audit_words.row(found, wide=False)[:6]))
+        name = _recording(found.record)
+        if name:
+            _play(recordings / name, speed, idle)
+    if not count:
+        raise FailedError(f"the store has no record of run {visible(run, 200)}")
+
+
+def print_line(text: str) -> None:
+    """For pipes and files: whole, whatever the terminal's width."""
+    typer.echo(text)
+
+
+def _line(recorded: Recorded) -> str:
+    """What was refused stays in the story, as a comment."""
+    words = command(recorded)
+    if recorded.code < 400 or words.startswith("#"):
+        return words
+    return f"# {recorded.code}: {words}"
+
+
+def _play(path: Path, speed: float, idle: float) -> None:
+    try:
+        with path.open("rb") as stream:
+            play(stream, rate=speed, idle=idle, start=0.0)
+    except OSError as error:
+        say(f"the recording {visible(str(path))} cannot be read: {error.strerror}", "yellow", error=True)
+
+
+def _recording(record: Mapping[str, Any]) -> str:
+    """Its name, "" where nothing was kept; never one that leads out of the folder."""
+    said = record.get("recording")
+    name = str(said.get("name") or "") if isinstance(said, Mapping) else ""
+    parts = name.split("/")
+    return name if name and not {"", ".", ".."} & set(parts) else ""
+
+
+def _timeline(address: str, run: str) -> Iterator[Any]:
+    """Records that end a request, oldest first."""
+    with opened(address) as store:
+        cursor = ""
+        while True:
+            page = store.timeline(run, limit=PAGE, after=cursor)
+            for found in page.records:
+                if found.record.get("stage") == "ResponseComplete":
+                    yield found
+            cursor = page.cursor
+            if not cursor:
+                return
