@@ -138,7 +138,7 @@ class Gate:
 
     def clears(self, raw: bytes, known: Known) -> bool:
         """Whether nothing would be masked in `raw`: one object, or several with commas between them."""
-        if self._database is None or self._forms.hits(raw) or known.hits(raw):
+        if self._database is None or self._forms.hits(raw):
             return False
         self._raw, self._suspect = raw, False
         try:
@@ -147,7 +147,7 @@ class Gate:
             return False
         finally:
             self._raw = b""
-        return not self._suspect
+        return not self._suspect and not known.hits(raw)
 
     def _matched(self, kind: int, _start: int, end: int, _flags: int, _context: object) -> bool:
         """True ends the scan."""
