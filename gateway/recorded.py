@@ -129,8 +129,9 @@ class Recorded:
             record.update(more or {})
             try:
                 services.audit.write(record)
-            except Exception:
-                log.exception("the end of a request could not be recorded", extra={"auditID": self.audit_id})
+            except Exception as error:  # noqa: BLE001 - one line for each, whatever the store is down for
+                told = {"auditID": self.audit_id, "cause": type(error).__name__}
+                log.error("the end of a request could not be recorded", extra=told)  # noqa: TRY400
         verb = self.request.verb if self.request is not None else ""
         word = self.verdict.action.word if self.verdict is not None else ""
         services.metrics.observe(verb, word, code, now - self.received_at)
