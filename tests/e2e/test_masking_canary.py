@@ -233,8 +233,8 @@ def test_no_canary_in_what_our_programs_keep(
 
 
 def files_of_ours(stack: up.Stack) -> Iterator[tuple[str, bytes]]:
-    """Everything below the stack's folder but the cluster itself."""
+    """Everything below the stack's folder but the cluster itself, and the credentials that tests have made there."""
     layout = stack.layout
     for path in sorted(layout.directory.rglob("*")):
-        if path.is_file() and not path.is_relative_to(layout.cluster):
+        if path.is_file() and path.suffix != ".kubeconfig" and not path.is_relative_to(layout.cluster):
             yield str(path.relative_to(layout.directory)), path.read_bytes()

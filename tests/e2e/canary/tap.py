@@ -5,6 +5,7 @@ It ends TLS with the gateway's own certificate, so clients notice nothing, and o
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -68,16 +69,15 @@ class Tap:
             talk = Conversation()
             with self._lock:
                 self._conversations.append(talk)
-            first = client.recv(
-                PIECE
-            )  # only now: the gateway's patience with silent connections is not to be tried
-            gateway = self._connect()
-            talk.sent += first
-            gateway.sendall(first)
-            up = threading.Thread(target=_relay, args=(client, gateway, talk.sent), daemon=True)
-            up.start()
-            _relay(gateway, client, talk.received)
-            up.join(5)
+            # Only behind a whole head: the gateway's patience with slow connections is not to be tried.
+            while b"\r\n\r\n" not in talk.sent:
+                piece = client.recv(PIECE)
+                if not piece:
+                    return
+                talk.sent += piece
+            with self._connect() as gateway:
+                gateway.sendall(talk.sent)
+                _relay(client, gateway, talk)
 
     def _connect(self) -> ssl.SSLSocket:
         """Tried twice: a loaded machine may be slow to shake hands."""
@@ -91,14 +91,34 @@ class Tap:
             )
 
 
-def _relay(source: ssl.SSLSocket, target: ssl.SSLSocket, kept: bytearray) -> None:
-    with suppress(OSError):
-        while piece := source.recv(PIECE):
+def _relay(client: ssl.SSLSocket, gateway: ssl.SSLSocket, talk: Conversation) -> None:
+    """Both ways in one thread: OpenSSL's connections are not for two."""
+    ways = {client: (gateway, talk.sent), gateway: (client, talk.received)}
+    for end in ways:
+        end.setblocking(False)
+    while True:
+        waiting = [end for end in ways if end.pending()] or select.select(list(ways), [], [])[0]
+        for source in waiting:
+            target, kept = ways[source]
+            try:
+                piece = source.recv(PIECE)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                continue
+            if not piece:
+                return
             kept += piece
-            target.sendall(piece)
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            _send(target, piece)
+
+
+def _send(target: ssl.SSLSocket, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        try:
+            view = view[target.send(view) :]
+        except ssl.SSLWantWriteError:
+            select.select([], [target], [], 1)
+        except ssl.SSLWantReadError:
+            select.select([target], [], [], 1)
 
 
 @contextmanager
