@@ -280,6 +280,7 @@ def test_changes_are_limited_over_both_gateways(gateways: Gateways, admin: Kubec
     for number in range(3):
         assert one.ask("POST", MAPS, config_map(f"few-{number}"))[0] == 201
     until("three changes to be told", lambda: counts_of(admin, run).mutations == 3)
+    time.sleep(2)  # until the other gateway has heard it too: its watch shows nothing from outside
     for number in range(3, 6):
         assert other.ask("POST", MAPS, config_map(f"few-{number}"))[0] == 201
     code, refused = other.ask("POST", MAPS, config_map("few-6"))
