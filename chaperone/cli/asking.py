@@ -16,19 +16,9 @@ from chaperone.cli.builtin_resources import BUILTINS, Builtin
 from chaperone.cli.faults import WrongUsageError
 from chaperone.core.identity import Caller
 from chaperone.core.legible import visible
+from chaperone.core.recorded_request import METHODS
 from chaperone.core.request import Payload, Request, Unreadable, parse
 
-METHODS: Mapping[str, str] = {
-    "get": "GET",
-    "list": "GET",
-    "watch": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-    "deletecollection": "DELETE",
-}
-"""Verbs of resources, and the method each is sent with."""
 COLLECTIONS = frozenset({"list", "watch", "create", "deletecollection"})
 STREAMS = ("exec", "attach", "portforward")
 MERGE_PATCH = "application/merge-patch+json"

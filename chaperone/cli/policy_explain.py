@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from chaperone.cli.approvals import Form
-from chaperone.cli.asking import METHODS, Asked, caller_of, read_claim, request_of
+from chaperone.cli.asking import Asked, caller_of, read_claim, request_of
 from chaperone.cli.cluster import ClusterFlags
 from chaperone.cli.cluster_policies import policies_in
 from chaperone.cli.faults import WrongUsageError
@@ -21,6 +21,7 @@ from chaperone.core.gate import describe
 from chaperone.core.identity import Caller
 from chaperone.core.legible import visible
 from chaperone.core.policy import PolicySet
+from chaperone.core.recorded_request import METHODS
 from chaperone.core.request import Request
 from chaperone.core.verdict import Action, Finding, Mode
 

@@ -27,6 +27,7 @@ METHODS = {
     "delete": "DELETE",
     "deletecollection": "DELETE",
 }
+"""Verbs of resources, and the method each is sent with."""
 STORED = "application/merge-patch+json"
 """Of a patch only the verb matters here; the record does not say which form it had."""
 ACTIONS = {action.word: action for action in Action}
