@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,7 +68,7 @@ def played(name: str) -> str:
     data = _read(name)
     try:
         reading = Reading(iter(data.splitlines(keepends=True)))
-        rows = [] if reading.opening.is_terminal else list(_rows(reading))
+        rows = [] if reading.opening.is_terminal else list(islice(_rows(reading), MOST_ROWS + 1))
     except UnreadableError as error:
         abort(422, f"this recording cannot be read: {error}")
     opening = reading.opening

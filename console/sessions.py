@@ -79,7 +79,10 @@ def _timeline(session: Session) -> dict[str, Any] | None:
         or not services().settings.records.store
     ):
         return None
-    page = the_store().timeline(run, limit=PAGE, after=request.args.get("after", ""))
+    try:
+        page = the_store().timeline(run, limit=PAGE, after=request.args.get("after", ""))
+    except ValueError:
+        abort(400, "after: this place in the timeline is not one that the console has given out")
     return {"rows": [row(entry) for entry in page.records], "next": page.cursor}
 
 

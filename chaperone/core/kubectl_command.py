@@ -28,7 +28,24 @@ def command(recorded: Recorded) -> str:
     words = _words(request)
     if not words:
         return f"# {describe(request)}: its body is not in the record".replace("\n", " ")
-    return " ".join(shlex.quote(word) for word in ("kubectl", *words))
+    return " ".join(_quoted(word) for word in ("kubectl", *words))
+
+
+def _quoted(word: str) -> str:
+    """For a shell, on one line: an agent chooses these words, and neither a new line nor a terminal's escape gets out."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(_escaped(letter) for letter in word) + "'"
+
+
+def _escaped(letter: str) -> str:
+    if letter in "\\'":
+        return "\\" + letter
+    return (
+        letter
+        if letter.isprintable()
+        else "".join(f"\\x{byte:02x}" for byte in letter.encode(errors="replace"))
+    )
 
 
 def _words(request: Request) -> list[str]:

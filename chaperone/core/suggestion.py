@@ -24,6 +24,8 @@ NOTHING_ELSE = {
 }
 MOST_NAMES = 20
 """Names that one rule lists; with more of them it is about all."""
+_GLOB = frozenset("*?[]")
+"""What a policy reads as a pattern. An agent may ask for a namespace of such a name and gets an empty list: left out."""
 UNNAMED = frozenset({"create", "list", "watch", "deletecollection"})
 """RBAC cannot limit these by name, or not as clients ask them."""
 
@@ -49,8 +51,17 @@ def suggest(records: Iterable[Mapping[str, Any]], name: str) -> list[Obj]:
     done = [
         one for one in known if one.decided is not Action.DENY and one.request.is_resource and one.code < 400
     ]
+    done = [
+        one
+        for one in done
+        if not _GLOB & {*one.request.namespace, *one.request.name, *one.request.full_resource}
+    ]
     if not done:
         raise NothingToSuggestError("no request of it was allowed or approved and then succeeded")
+    if _GLOB & set(done[0].caller.username):
+        raise NothingToSuggestError(
+            "its user name would stand for others in a policy, where names are patterns"
+        )
     needs = {
         action: {_need(one) for one in done if one.decided is action}
         for action in (Action.ALLOW, Action.HOLD)

@@ -42,6 +42,8 @@ class FakeStore:
         return Page(self.found, "next-page")
 
     def timeline(self, run: str, *, limit: int = 1000, after: str = "") -> Page:
+        if after == "bad":
+            raise ValueError("the cursor is not one of ours")
         self.asked.append((run, limit, after))
         return Page(self.found, "")
 
@@ -239,3 +241,11 @@ def test_a_policy_shows_whom_it_governs(stage: Stage) -> None:
     for piece in ("ai-agents", "agents/coder", "namespaces: kube-*", "run-1", "not seen it yet"):
         assert piece in page, piece
     assert page.count("phase-active") == 1
+
+
+def test_a_place_in_a_timeline_that_is_none_is_said(stage: Stage) -> None:
+    with_store(stage, FakeStore(record()))
+    stage.api.add(AGENT_SESSIONS, session())
+    answer = viewer(stage).get("/sessions/coder-run-1?after=bad", base_url=URL)
+    assert answer.status_code == 400
+    assert "after" in answer.text

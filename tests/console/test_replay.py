@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.replay import FolderRecordings
+from console.replay import MOST_ROWS, FolderRecordings
 from tests.console.conftest import URL, Stage
 from tests.console.test_records import FakeStore, record
 
@@ -121,3 +121,14 @@ def test_without_a_place_the_setting_is_named(stage: Stage) -> None:
     answer = stage.browser("victor").get(f"/recordings/{CAST}", base_url=URL)
     assert answer.status_code == 503
     assert "records.recordings" in answer.text
+
+
+def test_a_transcript_of_any_length_is_a_bounded_page(stage: Stage, tmp_path: Path) -> None:
+    content = COMMAND.splitlines(keepends=True)[0] + b'{"at":0.1,"stream":"stdout","text":"line"}\n' * (
+        MOST_ROWS + 50
+    )
+    page = (
+        setup(stage, tmp_path, TOLD, content, seal_of(content)).get(f"/recordings/{TOLD}", base_url=URL).text
+    )
+    assert page.count("<td>stdout</td>") == MOST_ROWS
+    assert "There is more" in page

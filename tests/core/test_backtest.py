@@ -211,6 +211,21 @@ def test_roles_are_as_narrow_and_namespaces_that_need_the_same_share_one() -> No
     assert same[0]["spec"]["access"][0]["namespaces"] == ["dev", "prod"]
 
 
+def test_a_name_that_a_policy_would_read_as_a_pattern_widens_nothing() -> None:
+    """The API server answers a list in a namespace that cannot be with an empty list."""
+    asked_ = [
+        recorded(line, OPEN)
+        for line in ("GET /api/v1/namespaces/*/secrets", "GET /api/v1/namespaces/dev/pods")
+    ]
+    rules = suggest(asked_, "s")[0]["spec"]["rules"]
+    assert [entry["match"].get("namespaces") for entry in rules] == [["dev"], None]
+    with pytest.raises(NothingToSuggestError):
+        suggest(asked_[:1], "s")
+    strange = {**asked_[1], "user": {**asked_[1]["user"], "username": "repo:acme/*"}}
+    with pytest.raises(NothingToSuggestError, match="patterns"):
+        suggest([strange], "s")
+
+
 def test_many_names_are_any_name() -> None:
     entries = [recorded(f"GET /api/v1/namespaces/dev/configmaps/c{n}", OPEN) for n in range(MOST_NAMES + 1)]
     documents = suggest(entries, "s")

@@ -76,6 +76,11 @@ def told(line: str, upgrade: str = "") -> str:
             "",
             "kubectl get --raw /apis/apps/v1/namespaces/dev/deployments/web/scale",
         ),
+        (
+            f"POST {NS}/pods/web/exec?command=a%0arm+-rf+%27%5cb%27%1b%5b2J%e2%80%ae",
+            "spdy/3.1",
+            r"kubectl exec web --namespace dev -- $'a\x0arm -rf \'\\b\'\x1b[2J\xe2\x80\xae'",
+        ),
         ("GET /metrics", "", "kubectl get --raw /metrics"),
         ("POST /metrics", "", '# post of path "/metrics": its body is not in the record'),
         (
