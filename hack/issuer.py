@@ -253,13 +253,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._answer(400, {"error": "invalid_request", "error_description": str(error)}, cached=False)
 
     def _page(self, text: str) -> None:
-        body = text.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+        self._send(200, "text/html; charset=utf-8", text.encode(), cached=False)
 
     def _redirect(self, where: str) -> None:
         self.send_response(303)
@@ -285,13 +279,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         }
 
     def _answer(self, code: int, document: Mapping[str, Any], *, cached: bool = True) -> None:
-        body = json.dumps(document).encode()
+        self._send(code, "application/json", json.dumps(document).encode(), cached=cached and code == 200)
+
+    def _send(self, code: int, kind: str, body: bytes, *, cached: bool) -> None:
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header(
-            "Cache-Control", f"public, max-age={MAX_AGE}" if code == 200 and cached else "no-store"
-        )
+        self.send_header("Cache-Control", f"public, max-age={MAX_AGE}" if cached else "no-store")
         self.end_headers()
         self.wfile.write(body)
 
