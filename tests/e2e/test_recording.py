@@ -118,7 +118,8 @@ def test_a_websocket_client_is_recorded_alike(
     agent: Kubectl, layout: Layout, stack: up.Stack, pod_namespace: str, protocol: str
 ) -> None:
     before = len(records_of(layout, RUN))
-    path = exec_path(pod_namespace, "read x; stty size; echo got $x", tty="true", stdin="true")
+    sized = "until stty size 2>/dev/null | grep '44 133'; do sleep 0.1; done"  # the node sizes terminals in its own time
+    path = exec_path(pod_namespace, f"read x; {sized}; echo got $x", tty="true", stdin="true")
     client = WebSocketExec(layout, agent, stack.gateway_url, path.replace("&stderr=true", ""), protocol)
     client.send(4, b'{"Width":133,"Height":44}')
     client.send(0, b"hello\n")
