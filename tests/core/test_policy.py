@@ -53,7 +53,9 @@ def test_what_is_left_out_gets_the_careful_default() -> None:
     assert compiled.approval == ApprovalTerms()
     assert compiled.limits == Limits()
     assert compiled.masking == Masking("Standard")
-    assert compiled.recording == Recording("BestEffort", stdin=False, request_bodies="Masked")
+    assert compiled.recording == Recording(
+        "BestEffort", stdin=False, request_bodies="Masked", object_states="Masked"
+    )
     assert [compiled.defaults[level] for level in RiskLevel] == [
         Action.ALLOW,
         Action.ALLOW,

@@ -113,6 +113,7 @@ def whole_policy() -> dict[str, Any]:
         "path": "spec.x",
         "reason": "public",
     }
+    spec["recording"]["objectStates"] = "Masked"
     spec["masking"] |= {"reason": "a test", "keys": ["k"], "patterns": ["p+"], "exempt": [place]}
     spec["approval"]["approvers"]["users"] = ["alice"]
     spec["approval"]["maxGrant"] = "4h"

@@ -15,7 +15,7 @@ from chaperone.core.policy.terms import Access, ApprovalTerms, Limits, Recording
 from chaperone.core.verdict import Action, RiskLevel
 
 STREAM_RECORDINGS = ("Required", "BestEffort", "Off")
-BODY_RECORDINGS = ("Masked", "Off")
+OBJECT_RECORDINGS = ("Masked", "Off")
 ROLE_KINDS = ("ClusterRole", "Role")
 ACTIONS = {"Allow": Action.ALLOW, "RequireApproval": Action.HOLD, "Deny": Action.DENY}
 DEFAULTS = {
@@ -214,7 +214,8 @@ def read_recording(spec: Fields) -> Recording:
         default,
         streams=fields.choice("streams", STREAM_RECORDINGS, default.streams),
         stdin=fields.flag("stdin"),
-        request_bodies=fields.choice("requestBodies", BODY_RECORDINGS, default.request_bodies),
+        request_bodies=fields.choice("requestBodies", OBJECT_RECORDINGS, default.request_bodies),
+        object_states=fields.choice("objectStates", OBJECT_RECORDINGS, default.object_states),
     )
     fields.close()
     return recording

@@ -104,11 +104,12 @@ class Masking:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """spec.recording. streams: Required, BestEffort or Off; request_bodies: Masked or Off."""
+    """spec.recording. streams: Required, BestEffort or Off; request_bodies, object_states: Masked or Off."""
 
     streams: str = "BestEffort"
     stdin: bool = False
     request_bodies: str = "Masked"
+    object_states: str = "Masked"
 
 
 @dataclass(frozen=True, slots=True)
