@@ -183,9 +183,28 @@ class Kept:
 
 
 def records_of(layout: Layout, run: str) -> list[Mapping[str, Any]]:
-    """The ended streams of a run, oldest first."""
-    found = [record for record in audit.records(layout, Query(run=run)) if "recording" in record]
+    """The ended streams of a run, oldest first. Waits for those that are still open: the record of one that its client has
+    left comes a moment later."""
+    found = until("every stream of the run to end", lambda: _ended(layout, run))[0]
     return sorted(found, key=lambda record: str(record["stageTimestamp"]))
+
+
+def _ended(layout: Layout, run: str) -> tuple[list[Mapping[str, Any]], ...]:
+    """The last records of its streams; nothing while a request of the run has no end."""
+    records = audit.records(layout, Query(run=run))
+    over = {record["auditID"] for record in records if record["stage"] in ("ResponseComplete", "Panic")}
+    if any(record["auditID"] not in over for record in records):
+        return ()
+    return ([record for record in records if "recording" in record],)
+
+
+def own_record(layout: Layout, run: str, subresource: str = "exec") -> Mapping[str, Any]:
+    """The record of the only stream of this kind that the run had."""
+    (record,) = until(
+        f"the record of the {subresource} of {run}",
+        lambda: [each for each in records_of(layout, run) if each["objectRef"]["subresource"] == subresource],
+    )
+    return record
 
 
 def last_record(layout: Layout, run: str, *, after: int = 0) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import urllib.parse
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,7 @@ from tests.e2e.streaming import (
     STARS,
     TOKEN,
     WebSocketExec,
-    last_record,
-    records_of,
+    own_record,
     terminal,
 )
 from tests.e2e.test_interactive import fetch, read_until, running
@@ -32,15 +32,14 @@ from tests.e2e.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.pods]
 
-RUN = "run-exec-masking"
 PROTOCOLS = ["", "channel.k8s.io", "base64.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"]
 """What a kubelet of 1.20 serves."""
 PROMPT = b"# "
 WAYS = pytest.mark.parametrize("way", [{}, SPDY_FIRST], ids=["websocket-first", "spdy"])
 
 
-@pytest.fixture(scope="module")
-def agent(agents: Agents) -> Kubectl:
+@pytest.fixture(scope="module", autouse=True)
+def governed(agents: Agents) -> None:
     agents.govern(
         "masked-streams",
         access=[{"roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}, "clusterWide": True}],
@@ -48,7 +47,25 @@ def agent(agents: Agents) -> Kubectl:
         masking={"profile": "Standard"},
         recording={"streams": "Required"},
     )
-    return agents.kubectl("masked-streams", run=RUN)
+
+
+@pytest.fixture(scope="module")
+def agent(agents: Agents) -> Kubectl:
+    return agents.kubectl("masked-streams")
+
+
+@dataclass(frozen=True)
+class Lone:
+    """The agent in a run that no other test has, so that its records are those of one test."""
+
+    kubectl: Kubectl
+    run: str
+
+
+@pytest.fixture
+def lone(agents: Agents) -> Lone:
+    own = f"run-lone-{secrets.token_hex(4)}"
+    return Lone(agents.kubectl("masked-streams", run=own), own)
 
 
 def run(
@@ -168,44 +185,43 @@ def test_cp_to_a_pod_arrives_as_it_is(
 
 @WAYS
 def test_port_forward_is_opaque_and_counted(
-    agent: Kubectl, layout: Layout, pod_namespace: str, way: dict[str, str]
+    lone: Lone, layout: Layout, pod_namespace: str, way: dict[str, str]
 ) -> None:
-    before, port = len(records_of(layout, RUN)), free_port()
-    command = agent.command("port-forward", "-n", pod_namespace, "pod/web", f"{port}:18099")
-    with running(command, {**agent.environment(), **way}) as process:
+    port = free_port()
+    command = lone.kubectl.command("port-forward", "-n", pod_namespace, "pod/web", f"{port}:18099")
+    with running(command, {**lone.kubectl.environment(), **way}) as process:
         for _ in range(3):
             text = until("an answer", lambda: fetch(f"http://127.0.0.1:{port}/index.html"))
             assert text == "from-the-pod\n"
         process.terminate()
         process.wait(20)
-    record = last_record(layout, RUN, after=before)
-    assert record["objectRef"]["subresource"] == "portforward"
+    record = own_record(layout, lone.run, "portforward")
     assert record["stream"]["ports"]["18099"] > 3 * len("from-the-pod\n")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_the_python_client_talks_and_forwards(agent: Kubectl, layout: Layout, pod_namespace: str) -> None:
+def test_the_python_client_talks_and_forwards(lone: Lone, layout: Layout, pod_namespace: str) -> None:
     """It types in text messages, and forwards ports over channels instead of a tunnel."""
-    before, api = len(records_of(layout, RUN)), api_of(agent)
+    api = api_of(lone.kubectl)
     assert conversation(api, pod_namespace) == "hello"
     assert forwarded(api, pod_namespace) == b"from-the-pod\n"
-    record = until("both records", lambda: records_of(layout, RUN)[before + 1 :])[-1]
+    record = own_record(layout, lone.run, "portforward")
     assert record["stream"]["protocol"] == "WebSocket v4.channel.k8s.io"
     assert record["stream"]["ports"]["18099"] > len("from-the-pod\n")
+    assert own_record(layout, lone.run)["stream"]["bytes"]["stdin"] == len("hello\n")
 
 
 def test_masked_counts_are_on_the_record_and_no_secret_is(
-    agent: Kubectl, layout: Layout, pod_namespace: str
+    lone: Lone, layout: Layout, pod_namespace: str
 ) -> None:
-    before = len(records_of(layout, RUN))
-    run(agent, {}, "exec", "-n", pod_namespace, "shell", "--", "sh", "-c", PIECES)
-    record = last_record(layout, RUN, after=before)
+    run(lone.kubectl, {}, "exec", "-n", pod_namespace, "shell", "--", "sh", "-c", PIECES)
+    record = own_record(layout, lone.run)
     assert sum(record["masked"].values()) >= 1
     assert TOKEN not in json.dumps(record)
 
 
 def test_st11_kubectl_prints_why_a_stream_was_ended(
-    agents: Agents, agent: Kubectl, admin: Kubectl, layout: Layout, pod_namespace: str
+    agents: Agents, admin: Kubectl, layout: Layout, pod_namespace: str
 ) -> None:
     doomed_run = f"run-doomed-{secrets.token_hex(4)}"
     doomed = agents.kubectl("masked-streams", run=doomed_run)
@@ -220,7 +236,7 @@ def test_st11_kubectl_prints_why_a_stream_was_ended(
         _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert b"the gateway ended this stream" in errors
-    record = last_record(layout, doomed_run)
+    record = own_record(layout, doomed_run)
     assert record["recording"]["state"] == "sealed"
     assert record["reason"]
 
