@@ -28,13 +28,15 @@ MAX_TEXT = 512
 
 class Stage(Enum):
     """RequestReceived: durable before a mutation is forwarded. ResponseStarted: a stream has opened.
-    ResponseComplete: the end, or a refusal. Panic: the gateway itself failed.
+    ResponseComplete: the end, or a refusal. Panic: the gateway itself failed. RecordingRemoved: long after the end of
+    a stream, its recording goes.
     """
 
     RECEIVED = "RequestReceived"
     STARTED = "ResponseStarted"
     COMPLETE = "ResponseComplete"
     PANIC = "Panic"
+    REMOVED = "RecordingRemoved"
 
 
 def record(

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from chaperone.core.recording.asciicast import Asciicast
+from chaperone.core.recording.naming import recording_name
 from chaperone.core.recording.recorder import Recorder
 from chaperone.core.recording.scene import Scene
-from chaperone.core.recording.sink import RecordingSink, RecordingWriter, recording_name
+from chaperone.core.recording.sink import RecordingSink, RecordingWriter
 from chaperone.core.recording.transcript import Transcript
 from chaperone.core.request import Request
 from chaperone.core.streams.negotiation import is_stream

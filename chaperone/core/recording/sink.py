@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from chaperone.core.timestamp import rfc3339
-
 
 class RecordingWriter(Protocol):
     """One recording under way. Every method raises OSError (or a kind of it) when it could not do what it says."""
@@ -35,9 +33,3 @@ class RecordingSink(Protocol):
         """name: as `recording_name` makes it. meta: auditID, run, user, kind, for stores that keep such. Raises
         OSError."""
         ...
-
-
-def recording_name(audit_id: str, started_at: float, *, terminal: bool) -> str:
-    """`2026/11/23/<audit id>.cast`, or `.jsonl`: by the day (UTC), in one folder or bucket."""
-    day = rfc3339(started_at)[:10].replace("-", "/")
-    return f"{day}/{audit_id}.{'cast' if terminal else 'jsonl'}"

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaperone.core.recording.asciicast import Asciicast
+from chaperone.core.recording.naming import recording_name
 from chaperone.core.recording.reading import Moment, Reading, UnreadableError, What
 from chaperone.core.recording.recorder import Recorder
 from chaperone.core.recording.scene import Outcome, Scene
-from chaperone.core.recording.sink import recording_name
 from chaperone.core.recording.transcript import Transcript
 
 SCENE = Scene(
