@@ -62,10 +62,12 @@ def test_a_grant_is_told_from_beginning_to_end(
     agents.govern(GROUP, masking={"profile": "Off", "reason": "a test"})
     namespace = f"noted-{uuid.uuid4().hex[:8]}"
     admin.apply("making a namespace", [objects.namespace(namespace)])
-    name = asked(agents.kubectl(GROUP), namespace, "4s")
+    name = asked(agents.kubectl(GROUP), namespace, "15s")  # that it began is not told any more once it has ended
     until("the first notice", lambda: told)
     assert told[0]["title"].startswith("Approval needed: ClusterRole edit in noted-")
     assert f"kubectl patch apreq {name} --subresource=status" in told[0]["message"]
+    # A crash before it is written down tells it twice, as docs/notifications.md says.
+    until("it to be written down", lambda: annotation(admin, name) == "pending")
     programs.restart(stack.layout, stack.program("controller"), kill=True)
     done = decide(approver, name, "Approved")
     assert done.returncode == 0, done.stderr

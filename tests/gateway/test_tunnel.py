@@ -381,7 +381,10 @@ def test_st11_a_stream_ends_with_its_token(raw: str) -> None:
         writer.write(switching() if "upgrade" in seen.names else watch)
         await reader.read()
 
+    expires_at = time.time() + 3600
+
     async def scene(stage: Stage) -> None:
+        stage.server.path.clock = lambda: expires_at - 0.1
         client = await stage.connect()
         await client.send(raw)
         await client.head()
@@ -389,7 +392,7 @@ def test_st11_a_stream_ends_with_its_token(raw: str) -> None:
         assert stage.audit.records[-1]["reason"] == "the token has expired"
         assert stage.metrics.open_streams == 0
 
-    play(scene, upstream=Upstream(serve), caller=replace(AGENT, expires_at=time.time() + 0.1))
+    play(scene, upstream=Upstream(serve), caller=replace(AGENT, expires_at=expires_at))
 
 
 def test_the_kill_switch_closes_every_stream_of_a_run_and_no_other() -> None:
