@@ -10,6 +10,7 @@ from typing import Any
 
 from chaperone.core import status
 from gateway.audit_ids import AuditIds
+from gateway.changes import Changes
 from gateway.exchange import Exchange
 from gateway.http.connection import ClientConnection
 from gateway.http.framing import Fault, Head
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 class DataPath:
     """Makes an exchange of every request. One for each worker; implements gateway.http.connection.Handler."""
 
-    __slots__ = ("clock", "loop", "new_id", "pool", "restorer", "services", "standings", "tasks")
+    __slots__ = ("changes", "clock", "loop", "new_id", "pool", "restorer", "services", "standings", "tasks")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class DataPath:
         self.clock = clock
         self.new_id = AuditIds().new
         self.restorer = Restorer(services.masking)
+        self.changes = Changes(services.masking)
         self.tasks = Tasks(loop)
         self.standings = Standings(services.snapshot, services.runs)
 

@@ -22,18 +22,18 @@ from chaperone.core.token import Refused, Token, extract_token
 from chaperone.core.verdict import Action, Verdict
 from gateway.access import asks_for_access
 from gateway.asking import read_asking
+from gateway.changes import Change
 from gateway.gathering import AgentEyes, DryRunRefusedError, gather
 from gateway.http.body_filter import filtered
 from gateway.http.connection import ClientConnection
 from gateway.http.forwarding import UnsendableError
 from gateway.http.framing import Head
-from gateway.http.upload import BodyError
 from gateway.http.upstream import UpstreamError
 from gateway.known_reads import key_of, known_read, serve
 from gateway.passage import CLIENT_GONE, Passage
 from gateway.plan import Plan
 from gateway.recorded import Recorded
-from gateway.refusal import RefusalError, refusal
+from gateway.refusal import RefusalError, known_refusal, refusal
 from gateway.restoring import Restoration
 from gateway.run_gate import (
     begin,
@@ -123,17 +123,14 @@ class Exchange(Recorded):
 
     def _fail(self, error: Exception) -> None:
         """Answer in words, whatever it was."""
-        if isinstance(error, RefusalError):
-            self.refuse(error)
-        elif isinstance(error, BodyError):
-            self.refuse(refusal(error.fault.code, error.fault.message, self.request))
-        elif isinstance(error, UpstreamError):
+        known = known_refusal(error, self.request)
+        if isinstance(error, UpstreamError):
             self._path.services.metrics.upstream_error(error.kind)
-            self.refuse(refusal(error.code, str(error), self.request))
-        else:
+        if known is None:
             log.error("an exchange failed", exc_info=error, extra={"auditID": self.audit_id})
             reason = f"internal error: {type(error).__name__}"
-            self.refuse(refusal(500, "the gateway failed to handle this request", reason=reason))
+            known = refusal(500, "the gateway failed to handle this request", reason=reason)
+        self.refuse(known)
 
     async def _serve(self) -> None:
         caller = self.caller = await self._authenticate()
@@ -331,14 +328,17 @@ class Exchange(Recorded):
     async def _forward(self, request: Request, standing: Standing, verdict: Verdict) -> None:
         require_running(request, standing, self._path.clock())
         count_mutation(request, standing, self._path.clock())
+        change: Change | None = None
         identity = standing.identity
         if self._approval is not None:
             spent = (self._approval.uid, self._approval.name)
             identity = identity_on_the_wire(standing.governed, standing.caller, spent)
         if not request.is_read:
             await must_wait()
+            seen = self._restoration.live if self._restoration and self._approval is None else None
+            change = await self._path.changes.observe(request, standing, self._eyes(standing), seen)
             request = await self._bound(request, standing)
-            await self.record_durably(request)
+            await self.record_durably(request, change)
             require_running(request, standing, self._path.clock())
         self.forwarded_at = self._path.clock()
         plan = Plan(
@@ -351,6 +351,7 @@ class Exchange(Recorded):
             self.audit_id,
             echo=self._echo,
             steady=self._restoration.steady if self._restoration is not None else None,
+            change=change,
         )
         self._passage = passage = Passage(self._path, self, plan, self._connection)
         await passage.open()
@@ -359,10 +360,8 @@ class Exchange(Recorded):
         """The request, for the one state of its object whose masked values it holds."""
         if self._restoration is None or not self._restoration.version:
             return request
-        held = self._approval is not None
-        return await self._path.restorer.bound(
-            request, self._restoration, standing, self._eyes(standing), held=held
-        )
+        eyes, held = self._eyes(standing), self._approval is not None
+        return await self._path.restorer.bound(request, self._restoration, standing, eyes, held=held)
 
     @property
     def _echo(self) -> Echo | None:

@@ -167,6 +167,7 @@ class Passage:
             self._filter,
             head_only=plan.request.method == "HEAD",
             admit=self._admit,
+            copy=plan.change.copy if plan.change is not None else None,
         )
 
     # -- an ordinary answer
@@ -209,7 +210,8 @@ class Passage:
         relay = self._receiver
         sent = relay.bytes_sent if isinstance(relay, Relay) else 0
         reason = self._reason or (str(error) if error is not None else "")
-        more = {"bytesSent": sent, **self._masked_field()}
+        changed = self._plan.change.completed(outcome.code) if self._plan.change is not None else {}
+        more = {"bytesSent": sent, **self._masked_field(), **changed}
         self._complete(outcome.code, reason=reason, recorded=self._recorded and not reason, more=more)
 
     @property
@@ -219,7 +221,6 @@ class Passage:
     def _count_masked(self) -> None:
         if self._masked:
             self._path.services.metrics.masked(self._masked)
-            self._plan.standing.session.was_masked()
             self._plan.standing.session.was_masked()
 
     def _masked_field(self) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 from chaperone.core.masking import Echo
 from chaperone.core.request import Request
 from chaperone.core.verdict import Verdict
+from gateway.changes import Change
 from gateway.http.framing import Head
 from gateway.standing import KnownRead, Standing
 
@@ -17,7 +18,8 @@ from gateway.standing import KnownRead, Standing
 class Plan:
     """What is to be sent, decided, and not changed any more. identity: the impersonation headers on the wire. known: of
     a read that was sent before, with the same verdict. echo: what the agent wrote itself at places that are masked.
-    steady: what the metadata in its answer is to say, where the API server's own numbers would tell too much."""
+    steady: what the metadata in its answer is to say, where the API server's own numbers would tell too much. change:
+    what is recorded of the objects of a mutation."""
 
     request: Request
     head: Head
@@ -29,6 +31,7 @@ class Plan:
     known: KnownRead | None = None
     echo: Echo | None = None
     steady: Mapping[str, Any] | None = None
+    change: Change | None = None
 
 
 def is_long_running(request: Request) -> bool:

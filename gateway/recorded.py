@@ -14,6 +14,7 @@ from chaperone.core.audit import Stage
 from chaperone.core.identity import Caller
 from chaperone.core.request import Request, redact_target
 from chaperone.core.verdict import Action, Verdict
+from gateway.changes import Change
 from gateway.http.framing import Head
 from gateway.known_reads import end_record
 from gateway.passage import Passage
@@ -93,9 +94,13 @@ class Recorded:
             record["masked"] = dict(masked)
         return record
 
-    async def record_durably(self, request: Request) -> None:
+    async def record_durably(self, request: Request, change: Change | None = None) -> None:
+        """Before it is executed. change: what is recorded of its objects. Raises RefusalError."""
+        record = self.record(RECEIVED)
+        if change is not None:
+            record.update(change.received)
         try:
-            await self._path.services.audit.durable(self.record(RECEIVED))
+            await self._path.services.audit.durable(record)
         except Exception as error:
             raise refusal(
                 503,

@@ -7,6 +7,8 @@ from typing import Any
 
 from chaperone.core import status
 from chaperone.core.request import Request
+from gateway.http.upload import BodyError
+from gateway.http.upstream import UpstreamError
 
 
 class RefusalError(Exception):
@@ -45,3 +47,12 @@ def refusal(
     headers = () if retry_after is None else (("Retry-After", str(retry_after)),)
     document = status.status(code, message, request=request, retry_after=retry_after)
     return RefusalError(code, document, reason=reason, headers=headers)
+
+
+def known_refusal(error: Exception, request: Request | None) -> RefusalError | None:
+    """The refusal that an error means; None for one that nobody has foreseen."""
+    if isinstance(error, RefusalError):
+        return error
+    if isinstance(error, BodyError):
+        return refusal(error.fault.code, error.fault.message, request)
+    return refusal(error.code, str(error), request) if isinstance(error, UpstreamError) else None

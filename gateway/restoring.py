@@ -8,7 +8,7 @@ The live object is read as the agent: who may not read it has seen no placeholde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from chaperone.core import status
@@ -81,7 +81,7 @@ class Engine(Protocol):
 class Restoration:
     """A request as it goes on. sent: as it came. version: of the object that it must find, "" where that does not
     matter. echo: what the agent wrote itself at places that are masked on reading. steady: the metadata to be shown in
-    the answer, whatever the API server says; None: as it says."""
+    the answer, whatever the API server says; None: as it says. live: the object itself, where it was looked at."""
 
     request: Request
     sent: Request
@@ -89,6 +89,7 @@ class Restoration:
     version: str = ""
     echo: Written = frozenset()
     steady: Mapping[str, Any] | None = None
+    live: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 class Restorer:
@@ -191,6 +192,7 @@ class Restorer:
             version=result.version,
             echo=result.echo,
             steady=live.masked.get("metadata") if live is not None and _tries(request, result) else None,
+            live=live.document if live is not None else None,
         )
 
     async def _look(

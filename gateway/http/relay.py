@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.http.answer_copy import AnswerCopy
 from gateway.http.answers import CLOSE, end_to_end, special, status_line
 from gateway.http.body_filter import BodyFilter, withheld
 from gateway.http.connection import ClientConnection
@@ -41,6 +42,7 @@ class Relay:
         "_bodiless",
         "_chunked",
         "_client",
+        "_copy",
         "_ended",
         "_ending",
         "_filter",
@@ -63,13 +65,15 @@ class Relay:
         *,
         head_only: bool = False,
         admit: Callable[[int, bool], None] | None = None,
+        copy: AnswerCopy | None = None,
     ) -> None:
         """admit: asked with upstream's code, and whether the whole answer has been filtered, before the client sees a
-        byte; raises UpstreamError to withhold it."""
+        byte; raises UpstreamError to withhold it. copy: is given the body as it comes."""
         self._client = client
         self._ended = ended
         self._filter = body_filter
         self._admit = admit
+        self._copy = copy
         self._head_only = head_only
         self._upstream: UpstreamConnection | None = None
         self._headers: list[Header] | None = None
@@ -95,6 +99,8 @@ class Relay:
         try:
             if self._headers is None:
                 self._headers = self._read_head(upstream)
+            if self._copy is not None:
+                self._copy.take(upstream, pieces)
             if self._filter is not None:
                 pieces = self._filtered(self._filter, pieces, complete)
             self._pass_on(pieces, complete, out)
