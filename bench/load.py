@@ -13,11 +13,13 @@ import uvloop
 
 @dataclass(frozen=True)
 class Target:
-    """Where to send what. ca: PEM file, for https."""
+    """Where to send what. ca: PEM file, for https; body: with its content type among the headers."""
 
     url: str
     headers: tuple[str, ...] = ()
     ca: str = ""
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ async def _run(target: Target, connections: int, seconds: float) -> Result:
 
 async def _client(target: Target, deadline: float) -> list[float]:
     reader, writer = await connect(target)
-    request = head(target)
+    request = head(target, target.method) + target.body
     latencies = []
     while (began := time.perf_counter()) < deadline:
         writer.write(request)
@@ -73,6 +75,7 @@ def head(target: Target, method: str = "GET") -> bytes:
         f"Host: {address.netloc}",
         "Accept: application/json",
         *target.headers,
+        *([f"Content-Length: {len(target.body)}"] if target.body else []),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 

@@ -8,7 +8,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,16 @@ def records(count: int, *, start: float, step: float, seed: int = 1) -> Iterator
 
 
 def fill(
-    store: str, count: int, *, writer: str = "generated-0", days: float = 7.0, signer: Signer | None = None
+    store: str,
+    count: int,
+    *,
+    writer: str = "generated-0",
+    days: float = 7.0,
+    signer: Signer | None = None,
+    go_on: Callable[[int], bool] = lambda written: True,
 ) -> None:
-    """Into a store, ending now. Raises StoreUnavailableError."""
+    """Into a store, ending now. go_on: hears after each batch how many there are, and says whether more are to come.
+    Raises StoreUnavailableError."""
     url = store_url(store)
     if signer is None:
         signer = load_signer(Path(str(url.database)).parent / KEY_FILE) if is_sqlite(url) else new_signer()
@@ -68,8 +75,12 @@ def fill(
     if end is not None:
         chain.resume(end)
     made = records(count, start=time.time() - days * 86_400, step=days * 86_400 / count)
+    written = 0
     while batch := [chain.seal(record) for record in islice(made, BATCH)]:
         sink.append(batch, None, durable=False)
+        written += len(batch)
+        if not go_on(written):
+            break
     sink.append([], chain.checkpoint(Reason.CLOSE), durable=True)
     sink.close()
 
