@@ -89,10 +89,16 @@ class Changes:
         self._most = most
 
     async def observe(
-        self, request: Request, standing: Standing, eyes: Gather, seen: Mapping[str, Any] | None = None
+        self,
+        request: Request,
+        standing: Standing,
+        eyes: Gather,
+        seen: Mapping[str, Any] | None = None,
+        *,
+        held: bool = False,
     ) -> Change | None:
-        """Just before the mutation is forwarded. seen: the object, where it was read a moment ago. None: nothing is to
-        be recorded. Raises nothing."""
+        """Just before the mutation is forwarded. seen: the object, where it was read for this request already. held:
+        that was some time ago. None: nothing is to be recorded. Raises nothing."""
         terms = change_terms(standing.governed.policies)
         if self._engine is None or not (terms.bodies or terms.states) or not _is_write(request):
             return None
@@ -101,8 +107,9 @@ class Changes:
         change = Change(place_of(request), masker, self._most, states=states)
         found = ABSENT
         if states or request.verb == "patch":
-            fresh = seen is not None and not request.subresource
-            found = Found(seen) if fresh else await _look(request, eyes)
+            known = seen or request.payload.old_object
+            fresh = known is not None and not held and not request.subresource
+            found = Found(known) if fresh else await _look(request, eyes)
         if terms.bodies:
             change.body(request, found)
         if states:

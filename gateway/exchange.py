@@ -270,7 +270,7 @@ class Exchange(Recorded):
         self._restoration = await self._path.restorer.restore(request, standing, eyes)
         request = self._restoration.request
         try:
-            return await gather(request, needs, eyes)
+            return await gather(request, needs, eyes, self._restoration.live)
         except DryRunRefusedError as error:
             raise self._found_out(request, standing, error.answer) from error
 
@@ -335,8 +335,9 @@ class Exchange(Recorded):
             identity = identity_on_the_wire(standing.governed, standing.caller, spent)
         if not request.is_read:
             await must_wait()
-            seen = self._restoration.live if self._restoration and self._approval is None else None
-            change = await self._path.changes.observe(request, standing, self._eyes(standing), seen)
+            seen = self._restoration.live if self._restoration else None
+            held, eyes = self._approval is not None, self._eyes(standing)
+            change = await self._path.changes.observe(request, standing, eyes, seen, held=held)
             request = await self._bound(request, standing)
             await self.record_durably(request, change)
             require_running(request, standing, self._path.clock())

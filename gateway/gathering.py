@@ -120,10 +120,15 @@ class AgentEyes:
             raise
 
 
-async def gather(request: Request, needs: Needs, eyes: Gather) -> Request:
-    """The request with its payload filled in. Raises RefusalError (400, 415), DryRunRefusedError, UpstreamError."""
+async def gather(
+    request: Request, needs: Needs, eyes: Gather, live: Mapping[str, Any] | None = None
+) -> Request:
+    """The request with its payload filled in. live: its object, where it was read a moment ago. Raises RefusalError (400,
+    415), DryRunRefusedError, UpstreamError."""
     payload = read_payload(request) if needs.body or request.body else request.payload
-    if needs.live:
+    if needs.live and live is not None and not request.subresource:
+        payload = replace(payload, old_object=live)
+    elif needs.live:
         payload = await _with_live(request, payload, eyes)
     if needs.result and request.verb in ("update", "patch"):
         payload = await _with_result(request, payload, eyes)

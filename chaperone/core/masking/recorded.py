@@ -58,8 +58,9 @@ def recorded_body(write: Write, live: Mapping[str, Any] | None, masker: Masker) 
     secrets = _secrets(write, live, masker) if write.media in _NEEDS_OBJECT else {}
     if isinstance(body, list):
         return [_operation(each, secrets, write.place, masker) for each in body]
+    body = mapped(body, partial(_without, secrets))
     masker.document(body, write.place)
-    return mapped(body, partial(_without, secrets))
+    return body
 
 
 def _operation(
@@ -67,9 +68,8 @@ def _operation(
 ) -> dict[str, Any]:
     if "value" not in operation:
         return operation
-    holder = {"value": operation["value"]}
-    masker.document(holder, place)
-    shown: dict[str, Any] = mapped(holder, partial(_without, secrets))
+    shown: dict[str, Any] = mapped({"value": operation["value"]}, partial(_without, secrets))
+    masker.document(shown, place)
     return operation | shown
 
 
