@@ -26,14 +26,13 @@ from tests.e2e.canary.planting import NAMESPACE, Planted, plant
 from tests.e2e.canary.tap import Conversation, Tap, tapped
 from tests.e2e.canary.unwrapping import contents, opened
 from tests.e2e.canary.values import Canary
-from tests.e2e.canary.ways import Expect, Reader, Way
+from tests.e2e.canary.ways import MASKS, Expect, Reader, Way
 
 pytestmark = [pytest.mark.cluster, pytest.mark.pods]
 
 GROUP, HELD = "canary", "canary-held"
 EVERYTHING = {"name": "everything", "match": {"verbs": ["*"]}, "action": "Allow"}
 ADMIN = [{"roleRef": {"kind": "ClusterRole", "name": "cluster-admin"}, "clusterWide": True}]
-MASKS = (b"masked-", b"bWFza2Vk", b"********")
 JWT = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{16,}\.[\w-]{40,}")
 Leak = tuple[Canary, str]
 

@@ -58,11 +58,11 @@ def gets() -> Iterator[Way]:
     yield kubectl("get deployment web -n {ns} -o yaml --v=8")
     yield kubectl("get pods -n {ns} -l app=shell -o yaml")
     yield kubectl("get secrets -n {ns} --field-selector type=Opaque -o yaml")
-    yield kubectl("get pods -n {ns} -o yaml --watch", seconds=4)
-    yield kubectl("get secrets -n {ns} -o json -w", seconds=4)
-    yield kubectl("get widgets -n {ns} -w", seconds=4)
-    yield kubectl("get events -n {ns} -w --output-watch-events", seconds=4)
-    yield kubectl("events -n {ns} --watch", seconds=4)
+    yield kubectl("get pods -n {ns} -o yaml --watch", watches=True)
+    yield kubectl("get secrets -n {ns} -o json -w", watches=True)
+    yield kubectl("get widgets -n {ns} -w", watches=True)
+    yield kubectl("get events -n {ns} -w --output-watch-events", watches=True)
+    yield kubectl("events -n {ns} --watch", watches=True)
 
 
 def describes() -> Iterator[Way]:
@@ -217,13 +217,14 @@ def streams() -> Iterator[Way]:
         yield kubectl(line)
     for limit in (90, 111, 222, 333, 444, 777, 1111, 1600):
         yield kubectl(f"logs talker -n {{ns}} --limit-bytes={limit}", DONE if limit < 150 else Expect.MASKED)
-    yield kubectl("logs -f chatter -n {ns}", seconds=5)
-    yield kubectl("logs -f chatter -n {ns} --tail=1 --timestamps", seconds=5)
+    yield kubectl("logs -f chatter -n {ns}", watches=True)
+    yield kubectl("logs -f chatter -n {ns} --tail=1 --timestamps", watches=True)
     for websockets in ("true", "false"):
         env = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets}
         kind = "websocket" if websockets == "true" else "spdy"
-        for line, seconds in EXECS:
-            yield kubectl(line, name=f"{kind}: kubectl {line}", seconds=seconds, env=env)
+        for line in EXECS:
+            yield kubectl(line, name=f"{kind}: kubectl {line}", env=env)
+        yield kubectl(ATTACH, name=f"{kind}: kubectl {ATTACH}", env=env, watches=True)
         yield Way(f"{kind}: kubectl cp", lambda reader, env=env: copy(reader, str(KUBECTL), env))  # type: ignore[misc]
     for line in (
         "get secrets,pods,configmaps -n {ns} -o yaml", "get secrets -n {ns} -o wide", "describe secrets -n {ns}", "describe pods -n {ns}",
@@ -236,18 +237,18 @@ def streams() -> Iterator[Way]:
 
 
 EXECS = (
-    ("exec -n {ns} shell -- env", 60.0),
-    ("exec -n {ns} shell -- sh -c 'env >&2'", 60.0),
-    ("exec -n {ns} shell -t -- sh -c 'cat /tmp/canary/*'", 60.0),
-    ("exec -n {ns} shell -- sh -c 'cat /etc/canary/*'", 60.0),
-    ("exec -n {ns} shell -- cat /var/run/secrets/kubernetes.io/serviceaccount/token", 60.0),
-    ("exec -n {ns} shell -- cat /proc/1/environ", 60.0),
-    ("exec -n {ns} shell -- sh -c 'dd if=/tmp/canary/id_rsa bs=1'", 60.0),
-    ("exec -n {ns} shell -- base64 -w0 /etc/canary/ORDINARY", 60.0),
-    ('exec -n {ns} shell -- sh -c \'hexdump -v -e "/1 \\"%02x\\"" /etc/canary/ORDINARY\'', 60.0),
-    ("exec -n {ns} shell -- tar cf - /etc/canary /tmp/canary", 60.0),
-    ("attach -n {ns} chatter", 5.0),
+    "exec -n {ns} shell -- env",
+    "exec -n {ns} shell -- sh -c 'env >&2'",
+    "exec -n {ns} shell -t -- sh -c 'cat /tmp/canary/*'",
+    "exec -n {ns} shell -- sh -c 'cat /etc/canary/*'",
+    "exec -n {ns} shell -- cat /var/run/secrets/kubernetes.io/serviceaccount/token",
+    "exec -n {ns} shell -- cat /proc/1/environ",
+    "exec -n {ns} shell -- sh -c 'dd if=/tmp/canary/id_rsa bs=1'",
+    "exec -n {ns} shell -- base64 -w0 /etc/canary/ORDINARY",
+    'exec -n {ns} shell -- sh -c \'hexdump -v -e "/1 \\"%02x\\"" /etc/canary/ORDINARY\'',
+    "exec -n {ns} shell -- tar cf - /etc/canary /tmp/canary",
 )
+ATTACH = "attach -n {ns} chatter"
 
 
 def copy(reader: Reader, program: str, env: Env) -> tuple[int, bytes]:

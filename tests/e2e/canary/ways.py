@@ -3,7 +3,10 @@ tap's to tell."""
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +16,10 @@ from pathlib import Path
 from hack.stack.kubectl import KUBECTL, Kubectl
 
 SECONDS = 90.0
+"""For a command. One that has not ended by then has failed; one that watches has nothing to show."""
+AFTER = 3.0
+"""Seconds for which a command that watches goes on once it has shown something masked."""
+MASKS = (b"masked-", b"bWFza2Vk", b"********")
 Env = Mapping[str, str]
 NOTHING: Env = {}
 
@@ -36,9 +43,10 @@ class Reader:
     programs: Mapping[str, Path] = field(default_factory=dict)
 
     def run(
-        self, command: list[str], stdin: str = "", seconds: float = SECONDS, env: Env = NOTHING
+        self, command: list[str], stdin: str = "", *, env: Env = NOTHING, watches: bool = False
     ) -> tuple[int, bytes]:
-        """Exit code and all output. A command that does not end by itself is ended; its code is then 0."""
+        """Exit code and all output. watches: it does not end by itself, and is ended when it has shown enough; its code is
+        then 0."""
         environment = {**self.kubectl.environment(), **self.homes(), **env}
         process = subprocess.Popen(
             command,
@@ -48,12 +56,12 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        if watches:
+            return _watched(process)
         try:
-            output, _ = process.communicate(stdin.encode(), timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            output, _ = process.communicate(timeout=30)
-            return 0, output
+            output, _ = process.communicate(stdin.encode(), timeout=SECONDS)
+        finally:
+            process.kill()
         return process.returncode, output
 
     def homes(self) -> dict[str, str]:
@@ -69,6 +77,21 @@ class Reader:
         return kept
 
 
+def _watched(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
+    """What it shows until AFTER the first masked text."""
+    assert process.stdout
+    shown, end, masked = b"", time.monotonic() + SECONDS, False
+    while (left := end - time.monotonic()) > 0 and process.poll() is None:
+        if select.select([process.stdout], [], [], left)[0]:
+            shown += os.read(process.stdout.fileno(), 1 << 16)
+        if not masked and any(mask in shown for mask in MASKS):
+            masked, end = True, time.monotonic() + AFTER
+    code = process.poll() or 0
+    process.terminate()
+    rest, _ = process.communicate(timeout=30)
+    return code, shown + rest
+
+
 Act = Callable[[Reader], tuple[int, bytes]]
 
 
@@ -80,23 +103,21 @@ class Way:
 
 
 def kubectl(
-    line: str, expect: Expect = Expect.MASKED, *, name: str = "", seconds: float = SECONDS, env: Env = NOTHING
+    line: str, expect: Expect = Expect.MASKED, *, name: str = "", env: Env = NOTHING, watches: bool = False
 ) -> Way:
     """One line as typed; {ns} is the namespace."""
 
     def act(reader: Reader) -> tuple[int, bytes]:
         words = [word.replace("{ns}", reader.namespace) for word in split(line)]
-        return reader.run([str(KUBECTL), *words], seconds=seconds, env=env)
+        return reader.run([str(KUBECTL), *words], env=env, watches=watches)
 
     return Way(name or f"kubectl {line}", act, expect)
 
 
-def old_kubectl(
-    line: str, expect: Expect = Expect.MASKED, *, seconds: float = SECONDS, env: Env = NOTHING
-) -> Way:
+def old_kubectl(line: str, expect: Expect = Expect.MASKED, *, env: Env = NOTHING) -> Way:
     def act(reader: Reader) -> tuple[int, bytes]:
         words = [word.replace("{ns}", reader.namespace) for word in split(line)]
-        return reader.run([str(reader.programs["kubectl-1.20"]), *words], seconds=seconds, env=env)
+        return reader.run([str(reader.programs["kubectl-1.20"]), *words], env=env)
 
     return Way(f"kubectl-1.20 {line}", act, expect)
 
