@@ -166,7 +166,11 @@ def test_reads_go_on_without_a_session_and_changes_for_a_while_only() -> None:
             assert refused.reason == "NoSession"
             api.before_write = None
             await until(lambda: shows(api, requests=1, mutations=1))
-            assert run.mutate(Limits(), (), time.time() + WITHOUT_SESSION + 1) is None
+            later = time.time() + WITHOUT_SESSION + 1
+            await until(
+                lambda: run.mutation_refusal(Limits(), (), later) is None
+            )  # the API server has answered
+            assert run.mutate(Limits(), (), later) is None
 
     scene(test)
 
