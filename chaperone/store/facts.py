@@ -14,6 +14,7 @@ from chaperone.core.chain import Sealed
 from chaperone.core.legible import visible
 from chaperone.core.timestamp import unix_seconds
 from chaperone.core.url import REDACTED
+from chaperone.store.briefs import LARGE, brief_of
 
 LONGEST = 253
 REMEMBERED = 8192
@@ -24,8 +25,8 @@ ENDED = (Stage.COMPLETE.value, Stage.PANIC.value)
 
 
 class Facts(NamedTuple):
-    """The searched columns of one record but its id, its caller's number and its line; caller: run, agent, model, issuer,
-    username. at: microseconds since 1970."""
+    """The columns of one record but its id, its caller's number and its line. caller: run, agent, model, issuer,
+    username; at: microseconds since 1970; brief: of a large record."""
 
     at: int
     audit_id: str
@@ -39,6 +40,7 @@ class Facts(NamedTuple):
     resource: str
     namespace: str
     name: str
+    brief: bytes | None = None
 
     @property
     def ended(self) -> bool:
@@ -53,7 +55,11 @@ class FactFinder:
         self._shared: dict[int, tuple[Mapping[str, Any], Facts]] = {}
 
     def of_batch(self, batch: Sequence[Sealed]) -> list[Facts]:
-        return [self._of(sealed) for sealed in batch]
+        return [self._with_brief(sealed) for sealed in batch]
+
+    def _with_brief(self, sealed: Sealed) -> Facts:
+        facts = self._of(sealed)
+        return facts._replace(brief=brief_of(sealed.line)) if len(sealed.line) > LARGE else facts
 
     def _of(self, sealed: Sealed) -> Facts:
         record = sealed.record

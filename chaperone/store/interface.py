@@ -44,7 +44,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A stored record. id: of the store; time: Unix seconds; line: the exact bytes."""
+    """A stored record. id: of the store; time: Unix seconds; line: the exact bytes.
+
+    Where briefs were asked for, the record of a large one lacks its long fields, which `omitted` names with their bytes,
+    and its line is empty.
+    """
 
     id: int
     writer: str
@@ -56,10 +60,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Newest first. cursor: for the next page, "" when there is none."""
+    """Newest first. cursor: for the next page, "" when there is none. searched: Unix seconds back to which everything was
+    searched, where patience ended the search before it had enough; else 0.0."""
 
     records: tuple[Found, ...]
     cursor: str
+    searched: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,25 @@ class RecordWriter(Protocol):
 
 
 class AuditStore(Protocol):
-    """What people and programs ask. All methods raise StoreUnavailableError; ValueError for a cursor that is none."""
+    """What people and programs ask. All methods raise StoreUnavailableError; ValueError for a cursor that is none.
 
-    def search(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page: ...
-    def timeline(self, run: str, *, limit: int = 1000, after: str = "") -> Page:
+    Pages hold at most `limit` records, and fewer where they are large: the cursor alone says whether there are more.
+    brief: as lists show them.
+    """
+
+    def search(
+        self,
+        query: Query,
+        *,
+        limit: int = 50,
+        cursor: str = "",
+        brief: bool = False,
+        patience: float | None = None,
+    ) -> Page:
+        """Newest first. patience: seconds after which it stops, wherever it has come to, and the page says where."""
+        ...
+
+    def timeline(self, run: str, *, limit: int = 1000, after: str = "", brief: bool = False) -> Page:
         """The records of a run, oldest first; cursor as `after`."""
         ...
 

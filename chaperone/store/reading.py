@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from chaperone.core.chain import read_sealed
+from chaperone.store import searching
+from chaperone.store.briefs import agrees
 from chaperone.store.engine import unavailable
 from chaperone.store.facts import digest_of, facts_of
 from chaperone.store.interface import Found, Page, Query, RunSummary, Tally
+from chaperone.store.searching import NEWEST, OLDEST, Place, Where
 from chaperone.store.tables import (
-    SEQUENCE_BITS,
     callers,
     checkpoints,
     keys,
@@ -28,33 +30,51 @@ from chaperone.store.tables import (
 ASKED = "the audit store did not answer"
 MOST = 1000
 """Records of one page."""
+MOST_BYTES = 16 << 20
+"""Bytes of the records of one page, or of one piece of a chain; a longer record comes alone."""
 PIECE = 2000
 """Records of a chain that are fetched at a time."""
-HOURS_OF_TEXT = 24
-Where = sa.ColumnElement[bool]
 
 
 class Reader:
     """Questions on one engine; safe to use from several threads."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._clock = clock
 
-    def search(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page:
-        """Newest first."""
-        before = [_before(*_place(cursor))] if cursor else []
-        order = (records.c.at.desc(), records.c.id.desc())
-        return self._page([*self._conditions(query), *before], order, limit)
+    def search(
+        self,
+        query: Query,
+        *,
+        limit: int = 50,
+        cursor: str = "",
+        brief: bool = False,
+        patience: float | None = None,
+    ) -> Page:
+        place, limit = searching.read_cursor(cursor), max(1, min(limit, MOST))
+        asked = self._conditions(query)
+        if asked is None:
+            return Page((), "")
+        base, rest = asked
+        if patience is None or not rest:
+            back = [searching.before(place)] if place else []
+            return self._page(self._places([*base, *rest, *back], NEWEST, limit + 1), limit, brief=brief)
+        step = searching.TEXT_STEP if query.text else searching.STEP
+        places, end = self._walk(base, rest, place, count=limit + 1, step=step, patience=patience)
+        return self._page(places, limit, brief=brief, end=end)
 
-    def timeline(self, run: str, *, limit: int = MOST, after: str = "") -> Page:
-        """Oldest first."""
-        later = [_after(*_place(after))] if after else []
-        conditions = self._conditions(Query(run=run))
-        return self._page([*conditions, *later], (records.c.at.asc(), records.c.id.asc()), limit)
+    def timeline(self, run: str, *, limit: int = MOST, after: str = "", brief: bool = False) -> Page:
+        place, limit = searching.read_cursor(after), max(1, min(limit, MOST))
+        asked = self._conditions(Query(run=run)) if run else ([], [])
+        if asked is None:
+            return Page((), "")
+        later = [searching.after(place)] if place else []
+        return self._page(self._places([*asked[0], *later], OLDEST, limit + 1), limit, brief=brief)
 
     def get(self, audit_id: str) -> tuple[Found, ...]:
-        order = (records.c.at.asc(), records.c.id.asc())
-        return self._page([records.c.audit_id == audit_id], order, MOST).records
+        places = self._places([records.c.audit_id == audit_id], OLDEST, MOST)
+        return self._page(places, MOST, brief=False).records
 
     def counts(self, since: float, until: float, bucket: float) -> tuple[Tally, ...]:
         minutes = max(1, round(bucket / 60))
@@ -129,13 +149,16 @@ class Reader:
 
     def _records(self, number: int, after: int) -> Iterator[Any]:
         last, end = record_id(number, after), record_id(number + 1, 0)
+        sizes = sa.select(records.c.id, sa.func.length(records.c.line).label("size")).order_by(records.c.id)
         while True:
-            asked = sa.select(records).where(records.c.id > last, records.c.id < end)
-            rows = self._rows(asked.order_by(records.c.id).limit(PIECE))
-            yield from rows
-            if len(rows) < PIECE:
+            ahead = self._rows(sizes.where(records.c.id > last, records.c.id < end).limit(PIECE))
+            if not ahead:
                 return
-            last = rows[-1].id
+            through = ahead[_fitting([row.size for row in ahead]) - 1].id
+            yield from self._rows(
+                sa.select(records).where(records.c.id > last, records.c.id <= through).order_by(records.c.id)
+            )
+            last = through
 
     def _disagreement(self, row: Any, line: bytes, known: dict[int, str]) -> str:
         sealed = read_sealed(line)
@@ -143,40 +166,97 @@ class Reader:
             return ""
         if sealed.link.sequence != split_id(row.id)[1]:
             return f"it is stored in the place of record {split_id(row.id)[1]}"
-        facts = facts_of(_loads(line))
+        record = _loads(line)
+        facts = facts_of(record)
         if row.caller not in known:
             found = self._rows(sa.select(callers).where(callers.c.number == row.caller))
             known[row.caller] = digest_of(tuple(found[0][2:7])) if found else "?"
         stated = (row.at, row.audit_id, row.stage, *row[5:13])
-        true = (facts.at, facts.audit_id, facts.stage, *facts[4:])
+        true = (facts.at, facts.audit_id, facts.stage, *facts[4:12])
         caller = digest_of(facts.caller) if any(facts.caller) else ""
-        if stated == true and known[row.caller] == caller:
+        brief = row.brief is None or agrees(bytes(row.brief), record)
+        if stated == true and known[row.caller] == caller and brief:
             return ""
         return "the columns that it is found by do not say what the record says"
 
     # Asking
 
-    def _conditions(self, query: Query) -> list[Where]:
-        """Who made a run is asked first: with the numbers themselves every planner takes the index of callers."""
+    def _conditions(self, query: Query) -> tuple[list[Where], list[Where]] | None:
+        """What an index walks straight to, and what each record on the way is looked at for; None: nobody can have made
+        such a record. With the numbers of who made a run, every planner takes the index of callers."""
         dialect = self._engine.dialect.name
-        if not query.run:
-            return [*_conditions(query, dialect), *_caller(query, dialect)]
-        made = self._rows(sa.select(callers.c.number).where(*_callers(query)))
-        return [*_conditions(query, dialect), records.c.caller.in_([row.number for row in made])]
+        base, rest = searching.span(query), searching.facts(query, dialect)
+        whose = searching.of_callers(query)
+        if not whose:
+            return base, rest
+        made = sa.select(callers.c.number).where(*whose)
+        found = self._rows(made if query.run else made.limit(1))
+        if not found:
+            return None
+        if query.run:
+            return [*base, records.c.caller.in_([row.number for row in found])], rest
+        return base, [searching.made_by(whose, dialect), *rest]
 
-    def _page(self, conditions: Sequence[Where], order: Sequence[Any], limit: int) -> Page:
-        limit = max(1, min(limit, MOST))
-        chosen = sa.select(records.c.id, records.c.at).where(*conditions).order_by(*order).limit(limit + 1)
-        places = self._rows(chosen)
-        more, places = len(places) > limit, places[:limit]
-        ids = [row.id for row in places]
-        if not ids:
-            return Page((), "")
-        rows = self._rows(sa.select(records.c.id, records.c.at, records.c.line).where(records.c.id.in_(ids)))
-        lines = {row.id: row for row in rows}
-        names = self._names()
-        found = tuple(_found(lines[number], names) for number in ids if number in lines)
-        return Page(found, _cursor(places[-1].at, places[-1].id) if more else "")
+    def _places(self, conditions: Sequence[Where], order: Sequence[Any], count: int) -> list[Place]:
+        chosen = sa.select(records.c.at, records.c.id).where(*conditions).order_by(*order).limit(count)
+        return [Place(row.at, row.id) for row in self._rows(chosen)]
+
+    def _walk(
+        self,
+        base: list[Where],
+        rest: list[Where],
+        place: Place | None,
+        *,
+        count: int,
+        step: int,
+        patience: float,
+    ) -> tuple[list[Place], Place | None]:
+        """Places, newest first, and where patience ended the search; None when it found enough or came to its end."""
+        began, found = self._clock(), list[Place]()
+        while True:
+            asked = self._clock()
+            back = [*base, searching.before(place)] if place else base
+            edge = self._edge(back, step)
+            within = [searching.after(edge, itself=True)] if edge else []
+            found += self._places([*back, *within, *rest], NEWEST, count - len(found))
+            now = self._clock()
+            if len(found) == count or edge is None:
+                return found, None
+            if now - began >= patience:
+                return found, edge
+            place, step = edge, searching.next_step(step, now - asked, patience)
+
+    def _edge(self, back: list[Where], step: int) -> Place | None:
+        """The place of the last of so many records; None where there are fewer."""
+        chosen = sa.select(records.c.at, records.c.id).where(*back).order_by(*NEWEST)
+        rows = self._rows(chosen.limit(1).offset(step - 1))
+        return Place(*rows[0]) if rows else None
+
+    def _page(self, places: list[Place], limit: int, *, brief: bool, end: Place | None = None) -> Page:
+        """Of one place more than the page has, where there are more. end: where patience ended."""
+        more, chosen = len(places) > limit, places[:limit]
+        if not brief:
+            count = self._fitting([place.id for place in chosen])
+            more, chosen = more or count < len(chosen), chosen[:count]
+        found = self._found([place.id for place in chosen], brief=brief)
+        if more:
+            return Page(found, searching.cursor(chosen[-1]))
+        return Page(found, searching.cursor(end), end.at / 1e6) if end else Page(found, "")
+
+    def _found(self, ids: list[int], *, brief: bool) -> tuple[Found, ...]:
+        line: Any = records.c.line
+        if brief:
+            line = sa.case((records.c.brief.is_(None), records.c.line)).label("line")
+        asked = sa.select(records.c.id, records.c.at, *([records.c.brief] if brief else []), line)
+        rows = {row.id: row for row in self._rows(asked.where(records.c.id.in_(ids)))} if ids else {}
+        names = self._names() if ids else {}
+        return tuple(_found(rows[number], names) for number in ids if number in rows)
+
+    def _fitting(self, ids: list[int]) -> int:
+        """How many of these records, from the first on, are not too much to be held at once; at least one."""
+        sizes = sa.select(records.c.id, sa.func.length(records.c.line).label("size"))
+        known = {row.id: row.size for row in self._rows(sizes.where(records.c.id.in_(ids)))} if ids else {}
+        return _fitting([known.get(number, 0) for number in ids])
 
     def _names(self) -> dict[int, str]:
         return {row.number: row.name for row in self._rows(sa.select(writers))}
@@ -186,79 +266,21 @@ class Reader:
             return connection.execute(asked).all()
 
 
-def _conditions(query: Query, dialect: str) -> list[Where]:
-    column = records.c
-    wanted = {
-        column.verb: query.verb,
-        column.verdict: query.verdict,
-        column.risk: query.risk,
-        column.policy: query.policy,
-        column.namespace: query.namespace,
-        column.resource: query.resource,
-        column.stage: query.stage,
-        column.code: query.code,
-    }
-    found: list[Where] = [name == value for name, value in wanted.items() if value]
-    if query.since:
-        found.append(column.at >= round(query.since * 1_000_000))
-    if query.until:
-        found.append(column.at < round(query.until * 1_000_000))
-    found += _object(query.object)
-    if query.text:
-        found.append(_text(query.text, dialect))
-    return found
-
-
-def _object(words: str) -> list[Where]:
-    if not words:
-        return []
-    resource, slash, name = words.rpartition("/")
-    return [records.c.name == name, *([records.c.resource == resource] if slash else [])]
-
-
-def _caller(query: Query, dialect: str) -> list[Where]:
-    """Of an agent or an issuer, who may have made most of the records: a walk along the facts. SQLite keeps no statistics
-    that would tell, and its unary plus keeps it from the index of callers."""
-    conditions = _callers(query)
-    if not conditions:
-        return []
-    caller = (
-        sa.literal_column("+records.caller", records.c.caller.type)
-        if dialect == "sqlite"
-        else records.c.caller
-    )
-    return [caller.in_(sa.select(callers.c.number).where(*conditions))]
-
-
-def _callers(query: Query) -> list[Where]:
-    wanted = {
-        callers.c.run: query.run,
-        callers.c.agent: query.agent,
-        callers.c.issuer: query.issuer,
-        callers.c.username: query.user,
-    }
-    return [name == value for name, value in wanted.items() if value]
-
-
-def _text(text: str, dialect: str) -> Where:
-    """A piece of the stored bytes; there is no index for it."""
-    if dialect == "postgresql":
-        return sa.func.position(sa.literal(text.encode(), sa.LargeBinary).op("IN")(records.c.line)) > 0
-    return sa.func.instr(records.c.line, sa.literal(text.encode(), sa.LargeBinary)) > 0
-
-
-def _before(at: int, number: int) -> Where:
-    return sa.and_(records.c.at <= at, sa.or_(records.c.at < at, records.c.id < number))
-
-
-def _after(at: int, number: int) -> Where:
-    return sa.and_(records.c.at >= at, sa.or_(records.c.at > at, records.c.id > number))
+def _fitting(sizes: Sequence[int]) -> int:
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > MOST_BYTES:
+            return max(1, count)
+    return len(sizes)
 
 
 def _found(row: Any, names: dict[int, str]) -> Found:
+    """line: None where a brief stands for it."""
     writer, sequence = split_id(row.id)
-    line = bytes(row.line)
-    return Found(row.id, names.get(writer, ""), sequence, row.at / 1e6, _loads(line), line)
+    line = bytes(row.line or b"")
+    record = _loads(line or bytes(row.brief))
+    return Found(row.id, names.get(writer, ""), sequence, row.at / 1e6, record, line)
 
 
 def _loads(line: bytes) -> dict[str, Any]:
@@ -268,23 +290,3 @@ def _loads(line: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _cursor(at: int, number: int) -> str:
-    return base64.urlsafe_b64encode(f"{at}.{number}".encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[int, int]:
-    """Raises ValueError for what is no cursor."""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        at, _, number = text.partition(".")
-        place = int(at), int(number)
-    except ValueError as fault:
-        raise ValueError("this cursor is not one of ours") from fault
-    if not all(0 <= part < 1 << 63 for part in place):
-        raise ValueError("this cursor is not one of ours")
-    return place
-
-
-__all__ = ["SEQUENCE_BITS", "Reader"]

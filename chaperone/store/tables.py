@@ -37,6 +37,7 @@ callers = sa.Table(
     sa.Column("first", NUMBER, nullable=False),
     sa.Index("callers_run", "run"),
     sa.Index("callers_agent", "agent", "first"),
+    sa.Index("callers_first", "first"),
 )
 """One row for each verified identity of a run. first: microseconds since 1970."""
 
@@ -56,6 +57,7 @@ records = sa.Table(
     sa.Column("resource", WORD, nullable=False),
     sa.Column("namespace", WORD, nullable=False),
     sa.Column("name", WORD, nullable=False),
+    sa.Column("brief", sa.LargeBinary),
     sa.Column("line", sa.LargeBinary, nullable=False),
     sa.Index(
         "records_facts",
@@ -75,7 +77,8 @@ records = sa.Table(
     sa.Index("records_caller", "caller", "at", "id"),
     sa.Index("records_audit_id", "audit_id"),
 )
-"""at: microseconds since 1970; caller: 0 for nobody that was verified; resource: "deployments.apps/scale"."""
+"""at: microseconds since 1970; caller: 0 for nobody that was verified; resource: "deployments.apps/scale"; brief: what
+lists show of a large record, NULL for a line that is short."""
 
 checkpoints = sa.Table(
     "checkpoints",
