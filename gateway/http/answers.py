@@ -16,6 +16,8 @@ STATUS_LINES = {
 }
 CONTINUE = STATUS_LINES[100] + b"\r\n"
 CLOSE = b"Connection: close\r\n"
+VIA = b"Via: 1.1 kube-chaperone\r\n"
+"""On every answer (RFC 9110, section 7.6.3): how a client tells the gateway from the API server itself."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -79,7 +81,7 @@ def raw_answer(
     code: int, body: bytes, headers: Iterable[Header], *, close: bool, head_only: bool = False
 ) -> bytes:
     """A whole response. Raises ValueError for a header that would become two lines."""
-    parts = [status_line(code)]
+    parts = [status_line(code), VIA]
     parts.extend(header_line(name, value) for name, value in headers if name.lower() != b"content-length")
     parts.append(b"Content-Length: %d\r\n" % len(body))
     if close:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.http.answer_copy import AnswerCopy
-from gateway.http.answers import CLOSE, end_to_end, special, status_line
+from gateway.http.answers import CLOSE, VIA, end_to_end, special, status_line
 from gateway.http.body_filter import BodyFilter, withheld
 from gateway.http.connection import ClientConnection
 from gateway.http.framing import Header
@@ -192,7 +192,7 @@ class Relay:
             if whole and not self._bodiless:
                 headers.append((b"Content-Length", b"%d" % size))
         self._frame(headers, http10=self._client.head is not None and self._client.head.http10)
-        out.append(status_line(self.code))
+        out += (status_line(self.code), VIA)
         if headers:
             out += (b"\r\n".join(map(b": ".join, headers)), b"\r\n")
         if self._chunked:

@@ -166,7 +166,7 @@ def test_hop_by_hop_headers_of_the_answer_stay_behind() -> None:
     async def scene(stage: Stage) -> None:
         got = await stage.exchange(request())
         names = {name.lower() for name, _ in got.headers}
-        assert names == {"content-type", "content-length", "warning", "audit-id"}
+        assert names == {"content-type", "content-length", "warning", "audit-id", "via"}
 
     play(scene, upstream=Upstream(answer))
 
