@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from chaperone.cli import approvals, audit, audit_export, session_records, sessions
+from chaperone.cli import approvals, audit, audit_export, session_records, sessions, sessions_diff
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
@@ -88,6 +88,7 @@ def _sessions() -> typer.Typer:
         group.command(name)(with_cluster(command))
     group.command("replay")(session_records.replay_command)
     group.command("export")(session_records.export)
+    group.command("diff")(sessions_diff.diff)
     return group
 
 

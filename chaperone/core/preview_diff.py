@@ -45,13 +45,15 @@ def difference(
     *,
     secret: bool = False,
     status: bool = False,
+    masked: bool = False,
 ) -> Difference:
     """From `before` to `after`; None: there is none. secret: they are Secrets, whatever they say of themselves.
-    status: the request writes the status, so it is shown."""
+    status: the request writes the status, so it is shown. masked: they come from a record, with placeholders in the place
+    of secrets: nothing more is hidden."""
     old, new = (_steady(obj, keep_status=status) for obj in (before, after))
     if _size(old) > MOST_VALUES or _size(new) > MOST_VALUES:
         return Difference("(the object is too large to be shown)\n", truncated=True)
-    old_tree, new_tree = marked(old, secret=secret), marked(new, secret=secret)
+    old_tree, new_tree = (old, new) if masked else (marked(old, secret=secret), marked(new, secret=secret))
     was = _lines(shown(old_tree)) if before is not None else []
     now = (
         _lines(shown_after(old_tree, new_tree) if before is not None else shown(new_tree))
@@ -61,8 +63,8 @@ def difference(
     compared = difflib.unified_diff(
         was[:MOST_LINES],
         now[:MOST_LINES],
-        "live" if was else "nothing",
-        "result" if now else "nothing",
+        ("before" if masked else "live") if was else "nothing",
+        ("after" if masked else "result") if now else "nothing",
         lineterm="",
     )
     cut = max(len(was), len(now)) > MOST_LINES

@@ -56,7 +56,7 @@ def read(record: Record) -> Recorded | str:
     user = _mapping(record, "user")
     if decided is None or not user:
         return "it was refused before a policy was asked"
-    request = _request(record)
+    request = request_of(record)
     if isinstance(request, Unreadable):
         return f"its request cannot be read: {request.reason}"
     policy = _mapping(record, "policy")
@@ -73,7 +73,8 @@ def read(record: Record) -> Recorded | str:
     )
 
 
-def _request(record: Record) -> Request | Unreadable:
+def request_of(record: Record) -> Request | Unreadable:
+    """The request of any record, without its body."""
     verb = str(record.get("verb") or "")
     upgrade = str(record.get("upgrade") or "")
     if upgrade:
