@@ -1,6 +1,7 @@
 """Fills an audit store with made-up records, as some days of many runs would: for benchmarks and for the console.
 
-`python -m hack.generate_audit --store STORE --records 1000000`; the same seed gives the same records.
+`python -m hack.generate_audit --store STORE --records 1000000`; the same seed gives the same records. With --run they are
+all of one run, with --objects they are changes that carry objects of so many bytes.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,15 +47,29 @@ OUTCOMES = [("Allow", "low", 200)] * 90 + [("Deny", "high", 403)] * 6 + [("Hold"
 OUTCOMES += [("Deny", "critical", 403)]
 
 
-def records(count: int, *, start: float, step: float, seed: int = 1) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class Shape:
+    """run: of all records, "" for many runs; objects: bytes of the objects that each carries, 0 for none."""
+
+    run: str = ""
+    objects: int = 0
+
+
+USUAL = Shape()
+
+
+def records(
+    count: int, *, start: float, step: float, seed: int = 1, shape: Shape = USUAL
+) -> Iterator[dict[str, Any]]:
     """start: Unix seconds of the first; step: seconds between two."""
     chosen = random.Random(seed)  # noqa: S311  made-up records need no secrets
-    live = [_caller(chosen, number) for number in range(RUNS_AT_ONCE)]
+    live = [_caller(chosen, number, shape.run) for number in range(1 if shape.run else RUNS_AT_ONCE)]
     for number in range(count):
-        place = chosen.randrange(RUNS_AT_ONCE)
-        if chosen.random() < 1 / REQUESTS_OF_A_RUN:
+        place = chosen.randrange(len(live))
+        if not shape.run and chosen.random() < 1 / REQUESTS_OF_A_RUN:
             live[place] = _caller(chosen, RUNS_AT_ONCE + number)
-        yield _record(chosen, live[place], start + number * step)
+        made = _record(chosen, live[place], start + number * step)
+        yield _with_objects(made, number, shape.objects) if shape.objects else made
 
 
 def fill(
@@ -62,6 +79,7 @@ def fill(
     writer: str = "generated-0",
     days: float = 7.0,
     signer: Signer | None = None,
+    shape: Shape = USUAL,
     go_on: Callable[[int], bool] = lambda written: True,
 ) -> None:
     """Into a store, ending now. go_on: hears after each batch how many there are, and says whether more are to come.
@@ -74,7 +92,7 @@ def fill(
     end = sink.open()
     if end is not None:
         chain.resume(end)
-    made = records(count, start=time.time() - days * 86_400, step=days * 86_400 / count)
+    made = records(count, start=time.time() - days * 86_400, step=days * 86_400 / count, shape=shape)
     written = 0
     while batch := [chain.seal(record) for record in islice(made, BATCH)]:
         sink.append(batch, None, durable=False)
@@ -85,7 +103,12 @@ def fill(
     sink.close()
 
 
-def _caller(chosen: random.Random, number: int) -> Mapping[str, Any]:
+def caller(run: str) -> Mapping[str, Any]:
+    """Who makes the records of this run."""
+    return _caller(random.Random(1), 0, run)  # noqa: S311
+
+
+def _caller(chosen: random.Random, number: int, run: str = "") -> Mapping[str, Any]:
     agent = chosen.choice(AGENTS)
     user = {
         "username": f"repo:acme/{agent}",
@@ -93,7 +116,7 @@ def _caller(chosen: random.Random, number: int) -> Mapping[str, Any]:
         "issuer": chosen.choice(ISSUERS),
         "subject": f"repo:acme/{agent}:ref:refs/heads/main",
     }
-    return {"user": user, "run": f"run-{number:08d}", "agent": agent, "model": "model-1"}
+    return {"user": user, "run": run or f"run-{number:08d}", "agent": agent, "model": "model-1"}
 
 
 def _record(chosen: random.Random, caller: Mapping[str, Any], at: float) -> dict[str, Any]:
@@ -132,6 +155,22 @@ def _record(chosen: random.Random, caller: Mapping[str, Any], at: float) -> dict
     }
 
 
+def _with_objects(record: dict[str, Any], number: int, size: int) -> dict[str, Any]:
+    """As the record of a change that was asked for, or of its end, by turns."""
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}, "data": _data(size)}
+    update = {**record, "level": "RequestResponse", "verb": "update"}
+    if number % 2:
+        return {**update, "responseObject": body}
+    del update["responseStatus"]
+    states = {"requestObject": body, "objectBefore": {"state": "Present", "object": body}}
+    return {**update, "stage": "RequestReceived", **states}
+
+
+@cache
+def _data(size: int) -> Mapping[str, str]:
+    return {f"key-{number:06d}": "made-up value " * 8 for number in range(max(1, size // 130))}
+
+
 def _audit_id(chosen: random.Random, at: float) -> str:
     """As the gateway makes them: a UUID of version 7, which begins with its time."""
     bits = round(at * 1000) << 80 | 7 << 76 | chosen.getrandbits(12) << 64 | 2 << 62 | chosen.getrandbits(62)
@@ -144,8 +183,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--days", type=float, default=7.0, help="over how many days until now")
     parser.add_argument("--writer", default="generated-0", help="name of the chain")
+    parser.add_argument("--run", default="", help="one run that all of them are of; many by default")
+    parser.add_argument("--objects", type=int, default=0, help="bytes of the objects in each record; 0: none")
     options = parser.parse_args(arguments)
-    fill(options.store, options.records, days=options.days, writer=options.writer)
+    shape = Shape(options.run, options.objects)
+    fill(options.store, options.records, days=options.days, writer=options.writer, shape=shape)
     return 0
 
 
