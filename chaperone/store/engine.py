@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -112,11 +114,11 @@ def unavailable(doing: str) -> Iterator[None]:
     line is passed on."""
     try:
         yield
-    except SQLAlchemyError as fault:
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as fault:
         raise StoreUnavailableError(f"{doing}: {first_line(fault)}") from fault
 
 
-def first_line(fault: SQLAlchemyError) -> str:
+def first_line(fault: Exception) -> str:
     words = str(getattr(fault, "orig", None) or fault).strip().splitlines()
     return words[0][:300] if words else type(fault).__name__
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from chaperone.core.chain import Link, Sealed, origin, read_checkpoint, read_sea
 from chaperone.core.timestamp import unix_seconds
 from chaperone.store.engine import FileLock, is_sqlite, make_engine, make_file, shown, unavailable
 from chaperone.store.facts import NOBODY, FactFinder, Facts, digest_of
-from chaperone.store.inserting import PlaceTakenError, Row, insert_rows
+from chaperone.store.inserting import Batch, PlaceTakenError, Row, commit_batch
 from chaperone.store.interface import StoreUnavailableError
 from chaperone.store.migrating import migrate
-from chaperone.store.tables import callers, checkpoints, keys, record_id, records, split_id, tallies, writers
+from chaperone.store.tables import callers, checkpoints, keys, record_id, records, split_id, writers
 
 REMEMBERED = 10_000
 """Callers whose number is remembered."""
@@ -43,8 +43,8 @@ class StoreWriter:
         self._key = key
         self._engine = make_engine(url, writes=True)
         self._insert = postgresql.insert if not is_sqlite(url) else sqlite.insert
-        self._tally = _tally(self._insert)
         self._connection: sa.Connection | None = None
+        self._driver: Any = None
         self._synced: bool | None = None
         self._number = 0
         self._numbers: dict[Caller, int] = {NOBODY: 0}
@@ -71,12 +71,12 @@ class StoreWriter:
         try:
             with unavailable("the audit store did not take a batch"), self._in_turn():
                 self._write(connection, batch, facts, checkpoint, durable=durable or checkpoint is not None)
-        except StoreUnavailableError:
+        except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             connection.invalidate()
             connection.close()
@@ -97,7 +97,11 @@ class StoreWriter:
         self._hold_alone(connection)
         with self._in_turn(), connection.begin():
             self._number = self._register(connection)
-            return self._tail(connection)
+            tail = self._tail(connection)
+        self._driver = driver = connection.connection.driver_connection
+        if self._turn is None and driver is not None:
+            driver.autocommit = True
+        return tail
 
     def _in_turn(self) -> AbstractContextManager[None]:
         """SQLite has one writer at a time; waiting in the kernel is quicker and fairer than its own asking again."""
@@ -162,80 +166,59 @@ class StoreWriter:
         *,
         durable: bool,
     ) -> None:
-        self._sync_at_commit(connection, durable)
+        self._sync_at_commit(durable)
+        self._meet_callers(connection, facts)
+        rows = [self._row(sealed, fact) for sealed, fact in zip(batch, facts, strict=True)]
+        signed = _checkpoint_row(self._number, checkpoint) if checkpoint is not None else None
         try:
-            with connection.begin():
-                fresh = self._callers(connection, facts)
-                rows = [self._row(sealed, fact, fresh) for sealed, fact in zip(batch, facts, strict=True)]
-                insert_rows(connection, rows)
-                self._count(connection, facts)
-                if checkpoint is not None:
-                    self._checkpoint(connection, checkpoint)
+            commit_batch(self._driver, Batch(rows, self._counted(facts), signed))
         except PlaceTakenError as fault:
             raise StoreUnavailableError(
                 f"the audit store holds other records in the place of {self.origin.writer}'s next ones: run"
                 " `chaperone audit verify`, and start anew under another audit.writer"
             ) from fault
-        self._remember(fresh)
 
-    def _sync_at_commit(self, connection: sa.Connection, durable: bool) -> None:
+    def _sync_at_commit(self, durable: bool) -> None:
         """SQLite: whether the next commits wait for the disk; a later one that does carries the earlier ones with it.
         PostgreSQL always waits: it may lose power while we live on, and the chain would have a hole."""
-        driver = connection.connection.driver_connection
-        if self._turn is not None and driver is not None and durable is not self._synced:
-            driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        if self._turn is not None and durable is not self._synced:
+            self._driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._synced = durable
 
-    def _row(self, sealed: Sealed, facts: Facts, fresh: Mapping[Caller, int]) -> Row:
-        caller = facts.caller
-        number = fresh[caller] if caller in fresh else self._numbers[caller]
+    def _row(self, sealed: Sealed, facts: Facts) -> Row:
         place = record_id(self._number, sealed.link.sequence)
-        return (place, facts[0], facts[1], facts[2], number, *facts[4:], sealed.line)
+        return (place, facts[0], facts[1], facts[2], self._numbers[facts[3]], *facts[4:], sealed.line)
 
-    def _callers(self, connection: sa.Connection, facts: list[Facts]) -> dict[Caller, int]:
-        """Numbers of callers that are not remembered; made where they are new, in one order, so that two writers never
-        wait for each other."""
+    def _meet_callers(self, connection: sa.Connection, facts: list[Facts]) -> None:
+        """Numbers of callers that are not remembered; made where they are new, before the batch and in one order, so that
+        two writers never wait for each other."""
         new = {fact.caller: fact.at for fact in reversed(facts) if fact.caller not in self._numbers}
-        found: dict[Caller, int] = {}
-        for digest, caller in sorted((digest_of(caller), caller) for caller in new):
-            columns = dict(zip(("run", "agent", "model", "issuer", "username"), caller, strict=True))
-            row = {"digest": digest, "first": new[caller], **columns}
-            connection.execute(self._insert(callers).values(row).on_conflict_do_nothing())
-            number = connection.scalar(sa.select(callers.c.number).where(callers.c.digest == digest))
-            found[caller] = int(number or 0)
-        return found
-
-    def _remember(self, fresh: Mapping[Caller, int]) -> None:
-        if len(self._numbers) + len(fresh) > REMEMBERED:
+        if not new:
+            return
+        if len(self._numbers) + len(new) > REMEMBERED:
             self._numbers = {NOBODY: 0}
-        self._numbers.update(fresh)
+            new = {fact.caller: fact.at for fact in reversed(facts) if fact.caller != NOBODY}
+        with connection.begin():
+            found = {
+                caller: self._number_of(connection, digest, caller, new[caller])
+                for digest, caller in sorted((digest_of(caller), caller) for caller in new)
+            }
+        self._numbers.update(found)
 
-    def _count(self, connection: sa.Connection, facts: list[Facts]) -> None:
+    def _number_of(self, connection: sa.Connection, digest: str, caller: Caller, first: int) -> int:
+        columns = dict(zip(("run", "agent", "model", "issuer", "username"), caller, strict=True))
+        row = {"digest": digest, "first": first, **columns}
+        connection.execute(self._insert(callers).values(row).on_conflict_do_nothing())
+        return int(connection.scalar(sa.select(callers.c.number).where(callers.c.digest == digest)) or 0)
+
+    def _counted(self, facts: list[Facts]) -> list[Row]:
         counted = Counter([(fact.at // 60_000_000, fact.verdict) for fact in facts if fact.ended])
-        rows = [
-            {"minute": minute, "writer": self._number, "verdict": verdict, "count": count}
-            for (minute, verdict), count in counted.items()
-        ]
-        if rows:
-            connection.execute(self._tally, rows)
-
-    def _checkpoint(self, connection: sa.Connection, line: bytes) -> None:
-        read = read_checkpoint(line)
-        if read is None:
-            raise ValueError("not a checkpoint")
-        row = {
-            "id": record_id(self._number, read.link.sequence),
-            "reason": read.reason.value,
-            "at": round(unix_seconds(read.time) * 1_000_000),
-            "line": line,
-        }
-        connection.execute(self._insert(checkpoints).values(row).on_conflict_do_nothing())
+        return [(minute, self._number, verdict, count) for (minute, verdict), count in counted.items()]
 
 
-def _tally(make: Callable[[sa.Table], Any]) -> Any:
-    """Adds to what is counted already; made once, so that it is compiled once."""
-    insert = make(tallies)
-    place = [tallies.c.minute, tallies.c.writer, tallies.c.verdict]
-    return insert.on_conflict_do_update(
-        index_elements=place, set_={"count": tallies.c.count + insert.excluded.count}
-    )
+def _checkpoint_row(writer: int, line: bytes) -> Row:
+    read = read_checkpoint(line)
+    if read is None:
+        raise ValueError("not a checkpoint")
+    at = round(unix_seconds(read.time) * 1_000_000)
+    return (record_id(writer, read.link.sequence), read.reason.value, at, line)
