@@ -28,8 +28,8 @@ from chaperone.core.token import Refused
 from chaperone.kube.approvals import ApprovalStore
 from chaperone.kube.connection import Connection
 from chaperone.kube.tokens import mint_token
-from chaperone.settings.gateway import GatewaySettings, RecordingSettings
-from chaperone.store.recordings import ObjectRecordings, is_object_store, open_recordings
+from chaperone.settings.gateway import GatewaySettings
+from chaperone.store.recordings import open_recordings
 from gateway import server
 from gateway.access import AccessDesk, GrantWatch
 from gateway.audit import AuditLog
@@ -49,7 +49,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.presence import Presence
 from gateway.preview import preview
 from gateway.recording.commands import ShownTargets
-from gateway.recording.folder import Cut, FolderSink, cut_record, repaired
+from gateway.recording.keeping import Keeper, prune_by_age
 from gateway.recording.screens import ChooseScreens
 from gateway.recording.taps import Taps, TapSettings
 from gateway.services import Services
@@ -157,7 +157,8 @@ class Worker:
             preview=partial(preview, hide=Hiding(self.masking.for_people())),
         )
         self.audit = make_audit(settings, place, self.metrics)
-        self.recordings = make_sink(settings.recordings)
+        path = settings.recordings.path
+        self.recordings = open_recordings(path) if path else None
         self.taps = Taps(
             self.recordings,
             wall=time.time,
@@ -213,7 +214,7 @@ class Worker:
             self.claims.run,
             self.readiness.run,
             self._keep_gauges,
-            self._repair_recordings,
+            *self._keepers(),
         )
 
     async def _keep_gauges(self) -> None:
@@ -224,16 +225,13 @@ class Worker:
         finally:
             self.metrics.flush()
 
-    async def _repair_recordings(self) -> None:
-        """What an earlier gateway left open is sealed, and recorded as cut off. One worker does it for all."""
+    def _keepers(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """One worker looks after the recordings of all."""
         if self.recordings is None or self.place.number:
-            return
-        for cut in await asyncio.to_thread(cut_off, self.recordings):
-            log.warning("a recording was cut off by the end of a gateway", extra={"auditID": cut.audit_id})
-            try:
-                self.audit.write(cut_record(cut, time.time()))
-            except Exception:
-                log.exception("the end of a stream could not be recorded", extra={"auditID": cut.audit_id})
+            return ()
+        age = self.settings.recordings.retention
+        prune = prune_by_age(self.settings.audit, self.recordings, age) if age else None
+        return (Keeper(self.recordings, self.audit, prune).run,)
 
     def end(self, stop: asyncio.Event) -> None:
         """Begin to drain: nobody is held through it."""
@@ -311,25 +309,6 @@ def make_credential(settings: GatewaySettings, control: Connection) -> MintedCre
         clock=time.monotonic,
         jitter=random.random,
     )
-
-
-def make_sink(settings: RecordingSettings) -> FolderSink | ObjectRecordings | None:
-    """Raises StoreMismatchError for an object store that cannot be used."""
-    if is_object_store(settings.path):
-        return open_recordings(settings.path)
-    return FolderSink(Path(settings.path)) if settings.path else None
-
-
-def cut_off(sink: FolderSink | ObjectRecordings) -> list[Cut]:
-    """Recordings that an earlier gateway left open, sealed now. Raises nothing."""
-    if isinstance(sink, FolderSink):
-        return list(repaired(sink.folder))
-    try:
-        mended = list(sink.mend(time.time()))
-    except OSError as fault:
-        log.warning("recordings that were cut off could not be sealed", extra={"cause": str(fault)})
-        return []
-    return [Cut(found.name, Path(found.name).stem, found.size, found.sha256, {}) for found in mended]
 
 
 def make_audit(settings: GatewaySettings, place: Place, metrics: GatewayMetrics) -> AuditLog:

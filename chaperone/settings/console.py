@@ -12,6 +12,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
+from chaperone.settings.recordings import place_fault
 from chaperone.settings.webhook import DNS_NAME, KubernetesSettings
 
 
@@ -69,6 +70,11 @@ class RecordSettings:
     recordings: Annotated[
         str, Setting("folder or URL of the recordings, as in the gateway's settings; empty: there are none")
     ] = ""
+
+    def faults(self) -> Iterator[SettingFault]:
+        """A place that can be read."""
+        if fault := place_fault(self.recordings):
+            yield SettingFault("recordings", fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
+from chaperone.settings.recordings import place_fault
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DNS_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
@@ -259,6 +260,22 @@ class RecordingSettings:
     wait: Annotated[
         float, Seconds("longest time for the store to take something; then it counts as failed", at_least=0.1)
     ] = 10.0
+    retention: Annotated[
+        float,
+        Seconds(
+            "recordings that were sealed longer ago are removed, but for runs under legal hold; the audit record of the "
+            "removal stays as long as that of the stream; 0: never"
+        ),
+    ] = 0.0
+
+    def faults(self) -> Iterator[SettingFault]:
+        """A place that can be used, and time for somebody to hold what is there."""
+        if fault := place_fault(self.path):
+            yield SettingFault("path", fault)
+        if self.retention and not self.path:
+            yield SettingFault("retention", "needs a path")
+        if 0 < self.retention < 3600:
+            yield SettingFault("retention", "must be at least 1h, or 0 to keep everything")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,3 +351,7 @@ class GatewaySettings:
         """What only several settings together can show."""
         if self.workers > 1 and self.listen.port == 0:
             yield SettingFault("listen.port", "must be given when several workers share it")
+        if self.recordings.retention and not self.audit.store:
+            yield SettingFault(
+                "recordings.retention", "needs audit.store: holds and removals are on record there"
+            )

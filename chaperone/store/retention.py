@@ -1,4 +1,4 @@
-"""Legal holds, and pruning: old records go from the front of each chain, and what is left can still be verified.
+"""Legal holds, and pruning of records: old ones go from the front of each chain, and what is left can still be verified.
 
 A pruning leaves a signed checkpoint behind: up to which record the chain was removed, its hash there, and which records
 were kept because their run is under legal hold. Pieces are removed one short transaction each, so that writers get their
@@ -7,8 +7,8 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from chaperone.store.tables import (
 
 LOCK = 0x7072756E
 """Key of PostgreSQL's advisory lock for pruning."""
+RECORDINGS_LOCK = 0x72656372
+"""The same for the pruning of recordings, which may wait for an object store."""
 PIECE = 2000
 """Records of one transaction."""
 
@@ -180,17 +182,41 @@ class _Pruning:
         return int(connection.scalar(sa.select(sa.func.count()).select_from(records).where(own)) or 0)
 
 
+@contextmanager
+def turn_of_recordings(engine: sa.Engine) -> Iterator[None]:
+    """Who removes recordings and who holds a run wait for each other: what is held when this ends stays."""
+    if is_sqlite(engine.url):
+        file = Path(str(engine.url.database))
+        lock = FileLock(file.with_name(f"{file.name}.recordings.lock"))
+        try:
+            with lock.held():
+                yield
+        finally:
+            lock.close()
+        return
+    with unavailable("the audit store did not answer"), engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(sa.select(sa.func.pg_advisory_lock(RECORDINGS_LOCK)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(RECORDINGS_LOCK)))
+
+
 def hold(engine: sa.Engine, run: str, *, reason: str, by: str, now: float) -> None:
+    """When this returns nothing of the run is removed any more, records and recordings."""
+    with turn_of_recordings(engine):
+        _hold(engine, run, reason=reason, by=by, now=now)
+
+
+def _hold(engine: sa.Engine, run: str, *, reason: str, by: str, now: float) -> None:
     insert = (postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert)(holds)
     row = {"run": run, "reason": reason, "by": by, "since": round(now * 1_000_000)}
-    _do(
-        engine,
-        [
-            insert.values(row).on_conflict_do_update(
-                index_elements=[holds.c.run], set_={"reason": reason, "by": by}
-            )
-        ],
+    kept = insert.values(row).on_conflict_do_update(
+        index_elements=[holds.c.run], set_={"reason": reason, "by": by}
     )
+    turn = [] if is_sqlite(engine.url) else [sa.select(sa.func.pg_advisory_xact_lock(LOCK))]
+    _do(engine, [*turn, kept])
 
 
 def release(engine: sa.Engine, run: str) -> bool:

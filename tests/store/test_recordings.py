@@ -1,23 +1,31 @@
-"""Recordings in an object store: a real S3 protocol server on loopback, and a folder behind the same interface."""
+"""Recordings at rest: in a folder, and in a bucket of a real S3 protocol server on loopback, behind one interface."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import time
-import urllib.request
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
+import obstore
 import pytest
 
-from chaperone.store import recordings
+from chaperone.store import recording_objects
 from chaperone.store.interface import StoreMismatchError
-from chaperone.store.recordings import ObjectRecordings, open_recordings
+from chaperone.store.recording_folder import FolderRecordings, FolderWriter
+from chaperone.store.recording_objects import ABANDONED, ObjectRecordings
+from chaperone.store.recording_store import Recordings, lines_of
+from chaperone.store.recordings import open_recordings
 from hack.s3_server import s3_server
+from tests.store.recording_places import META, bucket_recordings, gone, new_bucket, read, write
 
-NAME = "2026/11/23/a-1.cast"
-META = {"auditID": "a-1", "run": "run-1", "user": "ä", "kind": "exec"}
+DAY = "2026/11/23"
+NAME = f"{DAY}/a-1.cast"
+OTHER = f"{DAY}/a-2.jsonl"
+ABOUT = {"kind": "exec", "namespace": "dev", "pod": "web", "user": "repo:acme/app", "run": "run-7"}
+HEADER = json.dumps({"version": 2, "width": 80, "height": 24, "chaperone": ABOUT}).encode() + b"\n"
 
 
 @pytest.fixture(scope="module")
@@ -26,142 +34,242 @@ def s3() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["s3", "file"])
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectRecordings:
-    if request.param == "file":
-        return open_recordings(f"file://{tmp_path}")
-    return _bucket(request.getfixturevalue("s3"), f"b{time.time_ns()}")
+@pytest.fixture
+def bucket(s3: str) -> ObjectRecordings:
+    place = bucket_recordings(s3, new_bucket(s3))
+    assert isinstance(place, ObjectRecordings)
+    return place
 
 
-def _bucket(endpoint: str, name: str) -> ObjectRecordings:
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
-    return open_recordings(
-        f"s3://{name}/recordings",
-        config={
-            "endpoint": endpoint,
-            "region": "us-east-1",
-            "access_key_id": "test",
-            "secret_access_key": "test",
-        },
-        client_options={"allow_http": True},
-        retry_config={"max_retries": 1, "retry_timeout": _seconds(2)},
-    )
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Recordings:
+    if request.param == "folder":
+        return open_recordings(str(tmp_path / "recordings"))
+    found: Recordings = request.getfixturevalue("bucket")
+    return found
 
 
-def _seconds(count: int) -> timedelta:
-    return timedelta(seconds=count)
+def names(place: Recordings, day: str = DAY) -> list[str]:
+    return [found.name.text for found in place.sealed(day)]
 
 
-def write(sink: ObjectRecordings, name: str, *pieces: bytes, seal: bool = True) -> None:
-    writer = sink.open(name, META)
+def abandon(place: Recordings, name: str, *pieces: bytes) -> None:
+    """Written, and then its process ended."""
+    writer = place.open(name, META)
     for piece in pieces:
         writer.append(piece)
         writer.sync()
-    if seal:
-        writer.close()
+    if isinstance(writer, FolderWriter):
+        os.close(writer._file)
 
 
-def test_what_was_written_is_read_back(sink: ObjectRecordings) -> None:
-    write(sink, NAME, b"one\n", b"two\n")
-    assert sink.read(NAME, 100) == b"one\ntwo\n"
-    assert [(found.name, found.size) for found in sink.sealed()] == [(NAME, 8)]
-    assert [found.name for found in sink.sealed("2026/11/23")] == [NAME]
-    assert list(sink.sealed("2027")) == []
+def test_what_was_written_is_read_back(place: Recordings) -> None:
+    before = time.time()
+    write(place, NAME, b"one\n", b"two\n")
+    found = place.stored(NAME)
+    assert (found.size, found.is_sealed) == (8, True)
+    assert b"".join(found.chunks) == b"one\ntwo\n"
+    (listed,) = place.sealed(DAY)
+    assert (listed.name.text, listed.size) == (NAME, 8)
+    assert before - 5 < listed.modified < time.time() + 5
+    assert list(place.days()) == [DAY]
+    assert names(place, "2027/01/01") == []
 
 
-def test_a_recording_under_way_can_be_followed_and_is_not_listed(sink: ObjectRecordings) -> None:
-    writer = sink.open(NAME, META)
+def test_a_recording_under_way_can_be_followed_and_is_not_listed(place: Recordings) -> None:
+    writer = place.open(NAME, META)
     writer.append(b"one\n")
-    with pytest.raises(FileNotFoundError):
-        sink.read(NAME, 100)
     writer.sync()
+    found = place.stored(NAME)
+    assert (found.size, found.is_sealed) == (4, False)
     writer.append(b"two\n")
-    assert sink.read(NAME, 100) == b"one\n"
-    assert list(sink.sealed()) == []
+    assert b"".join(found.chunks) == b"one\n"
+    assert names(place) == []
     writer.sync()
     writer.sync()
-    assert sink.read(NAME, 100) == b"one\ntwo\n"
+    assert read(place, NAME) == b"one\ntwo\n"
     writer.close()
-    assert sink.read(NAME, 100) == b"one\ntwo\n"
-    assert [found.name for found in sink.sealed()] == [NAME]
+    assert read(place, NAME) == b"one\ntwo\n"
+    assert names(place) == [NAME]
 
 
-def test_a_recording_is_never_written_over(sink: ObjectRecordings) -> None:
-    first, second = sink.open(NAME, META), sink.open(NAME, META)
-    first.append(b"first\n")
-    second.append(b"second\n")
-    first.close()
+def test_what_is_not_there_is_not_there(place: Recordings) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no recording"):
+        place.stored(NAME)
+    assert list(place.days()) == []
+    assert list(place.cut_off(time.time())) == []
+    place.remove([NAME])
+
+
+def test_a_recording_is_never_written_over(place: Recordings) -> None:
+    write(place, NAME, b"first\n")
     with pytest.raises(FileExistsError):
-        second.close()
-    with pytest.raises(FileExistsError):
-        sink.open(NAME, META)
-    assert sink.read(NAME, 100) == b"first\n"
+        place.open(NAME, META)
+    assert read(place, NAME) == b"first\n"
 
 
-def test_nothing_is_left_of_one_that_was_given_up(sink: ObjectRecordings) -> None:
-    writer = sink.open(NAME, META)
+def test_nothing_is_left_of_one_that_was_given_up(place: Recordings) -> None:
+    writer = place.open(NAME, META)
     writer.append(b"one\n")
     writer.sync()
     writer.abort()
     with pytest.raises(FileNotFoundError):
-        sink.read(NAME, 100)
+        place.stored(NAME)
 
 
-def test_a_long_recording_goes_up_in_parts(sink: ObjectRecordings) -> None:
+def test_a_long_recording_comes_and_goes_in_pieces(place: Recordings) -> None:
     block = bytes(range(256)) * 4096
-    write(sink, NAME, *[block] * 20)
-    assert hashlib.sha256(sink.read(NAME, 1 << 30)).digest() == hashlib.sha256(block * 20).digest()
-    with pytest.raises(OSError, match="longer than 1000 bytes"):
-        sink.read(NAME, 1000)
+    write(place, NAME, *[block] * 20)
+    found, digest, longest = place.stored(NAME), hashlib.sha256(), 0
+    for chunk in found.chunks:
+        digest.update(chunk)
+        longest = max(longest, len(chunk))
+    assert digest.digest() == hashlib.sha256(block * 20).digest()
+    assert longest < found.size / 2
 
 
-def test_what_the_end_of_a_gateway_cut_off_is_mended(sink: ObjectRecordings) -> None:
-    write(sink, NAME, b"one\n", b"two\nthr", seal=False)
-    write(sink, "2026/11/23/a-2.jsonl", b"no whole line", seal=False)
-    now = time.time()
-    assert list(sink.mend(now)) == [], "it may still be written"
-    (mended,) = sink.mend(now + recordings.ABANDONED + 60)
-    assert (mended.name, mended.size) == (NAME, 8)
-    assert mended.sha256 == hashlib.sha256(b"one\ntwo\n").hexdigest()
-    assert sink.read(NAME, 100) == b"one\ntwo\n"
-    assert list(sink.mend(now + 2 * recordings.ABANDONED)) == []
+def test_removed_is_removed_and_nothing_else(place: Recordings) -> None:
+    for name in (NAME, OTHER, "2026/11/24/a-3.cast"):
+        write(place, name, b"one\n")
+    place.remove([NAME, f"{DAY}/a-9.cast", "2026/11/24/a-3.cast"])
+    assert names(place) == [OTHER]
+    assert list(place.days()) == [DAY]
+    write(place, "2026/11/24/a-4.cast", b"again\n")
+    assert list(place.days()) == [DAY, "2026/11/24"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", f"{DAY}/../../../x.cast", f"{DAY}/a-1.cast.part", "", "/x.cast", "x\0.cast"]
+)
+def test_a_name_never_leads_anywhere_else(place: Recordings, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="no recording is called"):
+        place.stored(name)
+    with pytest.raises(FileNotFoundError, match="no recording is called"):
+        place.open(name, META)
+    with pytest.raises(FileNotFoundError, match="no recording is called"):
+        place.remove([name])
+    assert list(place.sealed("../..")) == []
+
+
+def test_what_the_end_of_a_gateway_cut_off_is_sealed_with_its_run(place: Recordings) -> None:
+    abandon(place, NAME, HEADER, b"[0.1,", b'"o","x"]\n[0.2,"o"')
+    abandon(place, OTHER, b"no whole line")
+    whole = HEADER + b'[0.1,"o","x"]\n'
+    (found,) = place.cut_off(time.time() + ABANDONED + 60)
+    assert (found.name, found.audit_id, found.length) == (NAME, "a-1", len(whole))
+    assert found.sha256 == hashlib.sha256(whole).hexdigest()
+    assert found.about == ABOUT
+    assert read(place, NAME) == whole
+    assert list(place.cut_off(time.time() + 3 * ABANDONED)) == []
     with pytest.raises(FileNotFoundError):
-        sink.read("2026/11/23/a-2.jsonl", 100)
+        place.stored(OTHER)
 
 
-def test_pieces_that_outlived_their_sealing_do_not_replace_it(sink: ObjectRecordings) -> None:
-    """The end came between sealing and tidying up."""
-    write(sink, NAME, b"one\n", seal=False)
-    other = sink.open(NAME, META)
+def test_a_long_recording_that_was_cut_off_is_whole_again(place: Recordings) -> None:
+    line = b"x" * 999_999 + b"\n"
+    abandon(place, NAME, HEADER, *[line] * 10, b"half")
+    (found,) = place.cut_off(time.time() + ABANDONED + 60)
+    assert found.length == len(HEADER) + 10 * len(line)
+    assert hashlib.sha256(read(place, NAME)).hexdigest() == found.sha256
+
+
+def test_what_is_still_being_written_is_left_alone(place: Recordings) -> None:
+    writer = place.open(NAME, META)
+    writer.append(HEADER)
+    writer.sync()
+    assert list(place.cut_off(time.time())) == []
+    writer.close()
+    assert read(place, NAME) == HEADER
+
+
+def test_strangers_in_the_place_are_passed_over(place: Recordings) -> None:
+    write(place, NAME, b"one\n")
+    strangers = (f"{DAY}/notes.txt", f"{DAY}/B.cast", "readme", "2026/99/01/a-1.cast", f"{DAY}/x.part/1")
+    for name in strangers:
+        if isinstance(place, FolderRecordings):
+            path = place.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"mine\n")
+        else:
+            assert isinstance(place, ObjectRecordings)
+            obstore.put(place._store, name, b"mine\n")
+    assert list(place.days()) == [DAY]
+    assert names(place) == [NAME]
+    assert list(place.cut_off(time.time() + 3 * ABANDONED)) == []
+
+
+# In a bucket
+
+
+def test_pieces_that_outlived_their_sealing_do_not_replace_it(bucket: ObjectRecordings) -> None:
+    """The end came between sealing and tidying up. Until then it counts as unfinished: nobody may remove it."""
+    write(bucket, NAME, b"one\n", seal=False)
+    other = bucket.open(NAME, META)
     other.append(b"sealed\n")
     other.close()
-    assert list(sink.mend(time.time() + 2 * recordings.ABANDONED)) == []
-    assert sink.read(NAME, 100) == b"sealed\n"
+    assert names(bucket) == []
+    assert list(bucket.cut_off(time.time() + 2 * ABANDONED)) == []
+    assert read(bucket, NAME) == b"sealed\n"
+    assert names(bucket) == [NAME]
 
 
-def test_a_store_that_is_gone_fails_at_once_and_says_so(s3: str) -> None:
-    gone = _gone()
+@pytest.mark.parametrize("size", [7, recording_objects.UPLOAD + 7])
+def test_two_that_seal_the_same_name_do_not_overwrite_each_other(bucket: ObjectRecordings, size: int) -> None:
+    first, second = bucket.open(NAME, META), bucket.open(NAME, META)
+    first.append(b"first\n")
+    second.append(b"x" * size)
+    first.close()
+    with pytest.raises(FileExistsError):
+        second.close()
+    assert read(bucket, NAME) == b"first\n"
+
+
+def test_a_mended_recording_says_whose_it_is(bucket: ObjectRecordings) -> None:
+    abandon(bucket, NAME, HEADER)
+    (cut,) = bucket.cut_off(time.time() + ABANDONED + 60)
+    said = obstore.get(bucket._store, NAME).attributes
+    assert (said["run"], said["auditid"], said["sha256"]) == ("run-7", "a-1", cut.sha256)
+
+
+def test_a_store_that_is_gone_fails_at_once_and_says_so() -> None:
+    away = gone()
     with pytest.raises(OSError, match=f"the recording {NAME} cannot be opened"):
-        gone.open(NAME, META)
+        away.open(NAME, META)
+    with pytest.raises(OSError, match="cannot be read"):
+        away.stored(NAME)
     with pytest.raises(OSError, match="listed"):
-        list(gone.sealed())
+        list(away.days())
+    with pytest.raises(OSError, match="cannot be removed"):
+        away.remove([NAME])
 
 
-def _gone() -> ObjectRecordings:
-    return open_recordings(
-        "s3://bucket",
-        config={
-            "endpoint": "http://127.0.0.1:1",
-            "region": "us-east-1",
-            "access_key_id": "a",
-            "secret_access_key": "b",
-        },
-        client_options={"allow_http": True, "connect_timeout": _seconds(1)},
-        retry_config={"max_retries": 0, "retry_timeout": _seconds(1)},
-    )
-
-
-@pytest.mark.parametrize("address", ["/var/recordings", "ftp://x/y", "s3://", "://x"])
-def test_an_address_that_is_no_object_store_is_refused(address: str) -> None:
-    with pytest.raises(StoreMismatchError):
+@pytest.mark.parametrize(
+    "address", ["", "ftp://x/y", "s3://", "://x", "file://", "file://host/x", "memory:///"]
+)
+def test_an_address_that_is_no_place_is_refused(address: str) -> None:
+    with pytest.raises(StoreMismatchError, match="place for recordings"):
         open_recordings(address)
+
+
+def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
+    found = open_recordings(f"file://{tmp_path}/a%20b")
+    assert isinstance(found, FolderRecordings)
+    assert found.folder == tmp_path / "a b"
+
+
+def test_ten_thousand_recordings_are_listed_in_order(tmp_path: Path) -> None:
+    place = FolderRecordings(tmp_path)
+    for day in ("2026/11/22", DAY):
+        (tmp_path / day).mkdir(parents=True)
+        for number in range(5000):
+            (tmp_path / day / f"{number:05}.cast").touch()
+    found = [recording.name.text for day in place.days() for recording in place.sealed(day)]
+    assert len(found) == 10_000
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_lines_are_the_same_however_chunks_are_cut(size: int) -> None:
+    data = b"a\n\nbb\r\nccc\n" + b"d" * 10
+    chunks = [data[at : at + size] for at in range(0, len(data), size)]
+    assert list(lines_of(chunks)) == [b"a\n", b"\n", b"bb\r\n", b"ccc\n", b"d" * 10]
