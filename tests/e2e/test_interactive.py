@@ -72,7 +72,7 @@ def test_watch_sees_a_change(through: Kubectl, admin: Kubectl, pod_namespace: st
     command = through.command("get", "configmaps", "-n", pod_namespace, "-w", "-o", "name")
     with running(command, through.environment()) as process:
         assert process.stdout
-        time.sleep(1)
+        read_until(process.stdout.fileno(), b"configmap/kube-root-ca.crt\n")
         admin.must("making a change", "create", "configmap", "seen", "-n", pod_namespace)
         try:
             assert read_until(process.stdout.fileno(), b"configmap/seen\n")

@@ -216,7 +216,7 @@ def met(
         through = [pool.submit(gateway.send, case, furniture, server) for case in CASES]
         past = [pool.submit(direct.send, case, furniture, server) for case in CASES]
     names = {agent_name(case) for case in CASES}
-    records = until("the records of all requests", lambda: _records(stack, names), seconds=15)
+    records = until("the records of all requests", lambda: _records(stack, names))
     return {
         agent_name(case): Outcome(through[n].result(), past[n].result(), records[agent_name(case)])
         for n, case in enumerate(CASES)
@@ -230,7 +230,7 @@ def _records(stack: up.Stack, names: set[str]) -> dict[str, Mapping[str, Any]]:
     for record in audit.records(stack.layout):
         # What is refused before it is read as a request has no user agent on record, only its URI.
         name = record.get("userAgent") or refused.get(record["requestURI"], "")
-        if name in names:
+        if name in names and record["stage"] == "ResponseComplete":
             found[name] = record
     return found if names <= found.keys() else {}
 

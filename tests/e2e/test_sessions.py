@@ -24,7 +24,7 @@ from hack.stack.ports import free_port
 from tests.e2e.agents import Agents
 from tests.e2e.holding import approval_of, phase_of
 from tests.e2e.test_interactive import Terminal
-from tests.e2e.two_gateways import Gateways, second_gateway
+from tests.e2e.two_gateways import Gateways, second_gateway, session_of
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -75,11 +75,6 @@ def ender(stack: up.Stack, approver: Kubectl) -> Kubectl:
     }
     stack.admin.apply("letting approvers end sessions", [binding])
     return approver
-
-
-def session_of(admin: Kubectl, run: str) -> dict[str, Any]:
-    listed = (admin.get("agsess") or {"items": []})["items"]
-    return next((item for item in listed if item["spec"].get("run") == run), {})
 
 
 def counts_of(admin: Kubectl, run: str) -> Counts:
@@ -165,7 +160,7 @@ def test_a_kill_closes_everything_on_every_gateway(
         }
         spared = stack.enter_context(running(bystander, "get", "pods", "-n", pod_namespace, "-w"))
         approval = approval_of(admin, "held", run=run)
-        until("five open streams to be shown", lambda: session_of(admin, run)["status"]["openStreams"] == 5)
+        until("five open streams to be shown", lambda: open_streams(session_of(admin, run)) == 5)
         ends.watch("exec", terminal._process.wait)
         for name, process in processes.items():
             ends.watch(name, process.wait)
@@ -201,9 +196,13 @@ def test_a_kill_closes_everything_on_every_gateway(
     assert admin.get("configmap", "held", "-n", NAMESPACE)
 
 
+def open_streams(session: dict[str, Any]) -> int:
+    return int(session.get("status", {}).get("openStreams", -1))
+
+
 def _closed(session: dict[str, Any]) -> dict[str, Any]:
     status: dict[str, Any] = session["status"]
-    return status if status["openStreams"] == 0 and status["phase"] == "Terminated" else {}
+    return status if open_streams(session) == 0 and status["phase"] == "Terminated" else {}
 
 
 def test_a_kill_is_for_people_and_for_good(
@@ -274,24 +273,19 @@ def test_an_agent_changes_no_session_by_whatever_way(gateways: Gateways, admin: 
 # Limited
 
 
-def told(admin: Kubectl, run: str, changes: int) -> None:
-    """Until every process has heard of them: the second gateway has two, and none knows what another forwards at the same
-    moment (docs/sessions.md). Their watches show nothing from outside, so they are given time."""
-    until(f"{changes} changes to be told", lambda: counts_of(admin, run).mutations == changes)
-    time.sleep(1)
-
-
 def test_changes_are_limited_over_both_gateways(gateways: Gateways, admin: Kubectl) -> None:
+    """Not by what another process forwards at the same moment (docs/sessions.md), so each waits until all have heard."""
     run = f"run-few-{TAG}"
     one, other = (gateways.caller(number, "few", run) for number in (0, 1))
     for number in range(6):
         caller = one if number < 3 else other
         assert caller.ask("POST", MAPS, config_map(f"few-{number}"))[0] == 201
-        told(admin, run, number + 1)
+    until("6 changes to be told", lambda: counts_of(admin, run).mutations == 6)
+    gateways.hear_of_sessions("crew", MAPS)
     code, refused = other.ask("POST", MAPS, config_map("few-6"))
     assert code == 403
     assert "has made 6 changes, and AgentPolicy few allows 6 (limits.mutationsPerRun)" in refused["message"]
-    until("the first to know", lambda: one.ask("PUT", f"{MAPS}/few-0", config_map("few-0"))[0] == 403)
+    assert one.ask("PUT", f"{MAPS}/few-0", config_map("few-0"))[0] == 403
     assert one.ask("POST", f"{MAPS}?dryRun=All", config_map("dry"))[0] == 201
     code, refused = one.ask("DELETE", f"{MAPS}/few-0")
     assert (code, refused["details"]["causes"][0]["reason"]) == (403, "MutationsPerRun"), "nobody is asked"

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,11 @@ from hack.stack.kubectl import Kubectl
 from hack.stack.layout import Layout
 from hack.stack.ports import free_port
 from hack.stack.programs import Program
+from tests.e2e.waiting import until
 
 NAME = "gateway-2"
+IN_A_ROW = 16
+"""Connections, of which each of two processes gets one: but for one time in thirty thousand."""
 
 
 @contextmanager
@@ -45,6 +49,12 @@ def second_gateway(stack: up.Stack) -> Iterator[tuple[str, Program]]:
         yield f"https://127.0.0.1:{port}", program
     finally:
         programs.stop(layout, program)
+
+
+def session_of(admin: Kubectl, run: str) -> dict[str, Any]:
+    """Its AgentSession; {} while there is none."""
+    listed = (admin.get("agsess") or {"items": []})["items"]
+    return next((item for item in listed if item["spec"].get("run") == run), {})
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,25 @@ class Gateways:
         if (group, run) not in self._tokens:
             self._tokens[group, run] = token(layout, group, run)
         return Caller(self.urls[number], self._tokens[group, run], str(layout.ca_file))
+
+    def hear_of_sessions(self, group: str, path: str) -> None:
+        """Wait until every process of both gateways knows the sessions as they are now, or later.
+
+        A watch tells changes in their order: who refuses a run that is terminated from now on has heard all before. group,
+        path: of an agent and what it may read. Which process answers a new connection is chance: so many refusals in a
+        row are all of them.
+        """
+        run = f"run-marker-{uuid.uuid4().hex[:8]}"
+        callers = [self.caller(number, group, run) for number in (0, 1)]
+        assert [caller.ask("GET", path)[0] for caller in callers] == [200, 200]
+        name = until("the marker's session", lambda: session_of(self.stack.admin, run))["metadata"]["name"]
+        switch = ("patch", "agsess", name, "--type=merge", "-p", '{"spec":{"terminated":true}}')
+        self.stack.admin.must("throwing the switch", *switch)
+        for caller in callers:
+            until(
+                "every process to refuse a terminated run",
+                lambda asks=caller.ask: all(asks("GET", path)[0] == 403 for _ in range(IN_A_ROW)),  # type: ignore[misc]
+            )
 
     def restart_second(self) -> None:
         programs.restart(self.stack.layout, self.second, kill=True)
