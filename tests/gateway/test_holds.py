@@ -35,6 +35,7 @@ from gateway.withdrawal import Withdrawals, may_withdraw, reason_to_withdraw
 from tests.kube.fake_api import FakeApi, LostAnswer
 
 CALLER = Caller(issuer="https://issuer.example", subject="agent", username="ci:agent", run="run-1")
+DEAD_AFTER = 45.0
 QUICK = MirrorTerms(watch_seconds=2, silence=1.0, backoff_first=0.01, backoff_most=0.05)
 TARGET_PATH = "/apis/apps/v1/namespaces/prod/deployments/web"
 LEASES = "/apis/coordination.k8s.io/v1/leases"
@@ -108,7 +109,7 @@ class Eyes:
 
 @dataclass
 class Gateway:
-    """One gateway process: its holds, and what they rest on."""
+    """One gateway process: its holds, and what they rest on. passed: seconds, for its presence alone."""
 
     store: ApprovalStore
     claims: Claims
@@ -117,6 +118,7 @@ class Gateway:
     snapshot: Policies
     metrics: GatewayMetrics
     eyes: Eyes
+    passed: list[float]
 
     async def decide(
         self, request: Request, caller: Caller = CALLER, eyes: Eyes | None = None, asking: Asking = PLAIN
@@ -175,14 +177,15 @@ async def gateway_on(
 ) -> AsyncIterator[Gateway]:
     async with asyncio.TaskGroup() as group:
         store = ApprovalStore(connection, clock=time.monotonic, jitter=lambda: 0.5, terms=QUICK)
+        passed = [0.0]
         presence = Presence(
             connection,
             namespace=namespace,
             lease=name,
             nonce=nonce,
-            clock=time.monotonic,
+            clock=lambda: passed[0],
             wall=time.time,
-            dead_after=0.2,
+            dead_after=DEAD_AFTER,
         )
         claims = Claims(store, presence, wall=time.time, jitter=lambda: 0.0)
         snapshot = Policies(policy_set([policy or policy_object()]))
@@ -200,7 +203,7 @@ async def gateway_on(
         task = group.create_task(store.run())
         await store.mirror.wait_ready()
         try:
-            yield Gateway(store, claims, holds, presence, snapshot, metrics, Eyes())
+            yield Gateway(store, claims, holds, presence, snapshot, metrics, Eyes(), passed)
         finally:
             task.cancel()
 
@@ -257,6 +260,16 @@ def decide(
     )
 
 
+async def decided(
+    gw: Gateway, server: FakeApi, name: str, decision: str = "Approved", *, use_within: float = 600
+) -> None:
+    """`decide`, and the gateway has heard of it."""
+    decide(server, name, decision, use_within=use_within)
+    version = state(server, name)["metadata"]["resourceVersion"]
+    while (gw.store.seen(name) or {}).get("metadata", {}).get("resourceVersion") != version:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
 def message(answer: Spend | Answer) -> str:
     assert isinstance(answer, Answer)
     return str(answer.status["message"])
@@ -301,7 +314,7 @@ def test_a_retry_finds_the_same_approval_on_any_replica() -> None:
             assert name in message(answer)
             assert "kubectl patch apreq" in message(answer)
             assert "same command" in message(answer)
-            decide(server, name)
+            await decided(second, server, name)
             assert isinstance(await second.decide(DELETE), Spend)
             assert server.names(APPROVALS.path) == [name]
 
@@ -316,7 +329,7 @@ def test_when_the_longest_wait_is_over_the_answer_is_final_and_a_later_approval_
             assert answer.code == 403
             assert "Retry-After" not in dict(answer.headers)
             assert "waits for ApprovalRequest" in message(answer)
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             assert isinstance(await gw.decide(DELETE), Spend)
 
     run(scenario)
@@ -345,7 +358,7 @@ def test_ap_01_a_used_approval_is_not_used_again() -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             spend = await gw.decide(DELETE)
             assert isinstance(spend, Spend)
             busy = await gw.decide(DELETE)
@@ -376,7 +389,7 @@ def test_ap_02_and_03_another_request_run_or_requester_needs_another_approval(
     async def scenario() -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             answer = await gw.decide(request_, caller)
             assert isinstance(answer, Answer)
             assert answer.code == 429
@@ -389,7 +402,7 @@ def test_ap_02_a_changed_target_needs_another_approval() -> None:
     async def scenario() -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             for changed in (Eyes(generation=4), Eyes(uid="deployment-2"), Eyes(generation=0)):
                 answer = await gw.decide(DELETE, eyes=changed)
                 assert isinstance(answer, Answer)
@@ -402,7 +415,7 @@ def test_a_status_update_of_the_target_does_not_void_the_approval() -> None:
     async def scenario() -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE, eyes=Eyes(version="77"))
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             assert isinstance(await gw.decide(DELETE, eyes=Eyes(version="99")), Spend)
 
     run(scenario)
@@ -477,7 +490,7 @@ def test_ap_10_an_approval_is_not_used_after_its_time() -> None:
         async with api().serve() as server, gateway(server, step=0.2) as gw:
             await gw.decide(DELETE)
             first = await filed(server)
-            decide(server, first, use_within=-1)
+            await decided(gw, server, first, use_within=-1)
             answer = await gw.decide(DELETE)
             assert isinstance(answer, Answer)
             assert answer.code == 429
@@ -493,7 +506,7 @@ def test_an_approval_with_too_few_people_is_not_enough_whatever_its_phase_says()
         async with api().serve() as server, gateway(server, policy=policy, step=0.1) as gw:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             answer = await gw.decide(DELETE)
             assert isinstance(answer, Answer)
             assert answer.code == 403
@@ -547,7 +560,7 @@ def test_ap_05_a_gateway_killed_between_claim_and_outcome_leaves_unknown_never_a
                 await victim.presence.renew()
                 await victim.decide(DELETE)
                 name = await filed(server)
-                decide(server, name)
+                await decided(victim, server, name)
                 assert isinstance(await victim.decide(DELETE), Spend)
                 while not (survivor.store.seen(name) or {}).get("status", {}).get("claimedBy"):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
@@ -559,7 +572,7 @@ def test_ap_05_a_gateway_killed_between_claim_and_outcome_leaves_unknown_never_a
                 await survivor.claims.sweep()
                 assert phase(server, name) == "Executing"
             # The victim is gone without a word.
-            await asyncio.sleep(0.3)
+            survivor.passed[0] += 2 * DEAD_AFTER
             await survivor.claims.sweep()
             assert phase(server, name) == "Executing", "who cannot keep its own lease judges nobody"
             await survivor.presence.renew()
@@ -580,7 +593,7 @@ def test_a_restarted_worker_gives_up_what_its_predecessor_claimed_at_once() -> N
                 await victim.presence.renew()
                 await victim.decide(DELETE)
                 name = await filed(server)
-                decide(server, name)
+                await decided(victim, server, name)
                 assert isinstance(await victim.decide(DELETE), Spend)
             async with gateway(server, "gw-0", "after") as heir:
                 await heir.presence.renew()
@@ -595,10 +608,10 @@ def test_an_execution_that_takes_long_is_left_alone_while_its_gateway_lives() ->
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             spend = await gw.decide(DELETE)
             assert isinstance(spend, Spend)
-            await asyncio.sleep(0.3)
+            gw.passed[0] += 2 * DEAD_AFTER
             await gw.claims.sweep()
             assert phase(server, name) == "Executing"
             await gw.holds.finish(spend.approval, 200, "a")
@@ -613,7 +626,7 @@ def test_an_outcome_is_written_through_an_outage() -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw, asyncio.TaskGroup() as group:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             spend = await gw.decide(DELETE)
             assert isinstance(spend, Spend)
             server.down = True
@@ -637,7 +650,7 @@ def test_the_outcome_is_what_the_answer_says(code: int, expected: str) -> None:
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             spend = await gw.decide(DELETE)
             assert isinstance(spend, Spend)
             await gw.holds.finish(spend.approval, code, "a")
@@ -652,7 +665,7 @@ def test_a_claim_whose_answer_is_lost_is_found_to_be_ours(lost: Exception) -> No
         async with api().serve() as server, gateway(server, step=0.1) as gw:
             await gw.decide(DELETE)
             name = await filed(server)
-            decide(server, name)
+            await decided(gw, server, name)
             server.after_write = _lose_once(server, lost)
             spend = await gw.decide(DELETE)
             assert isinstance(spend, Spend)
@@ -723,7 +736,7 @@ def test_ap_15_without_a_store_nothing_passes() -> None:
             assert dict(answer.headers)["Retry-After"] == "5"
             server.down = False
             await gw.decide(DELETE)
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             server.down = True
             answer = await gw.decide(DELETE)
             assert isinstance(answer, Answer)
@@ -816,7 +829,7 @@ def test_a_client_that_asks_to_be_told_at_once_is_and_its_exact_repeat_runs() ->
             assert name in message(answer)
             assert name in dict(answer.headers)["Warning"]
             assert state(server, name)["spec"]["reason"] == "the disk is full\\x1b[2J"
-            decide(server, name)
+            await decided(gw, server, name)
             assert isinstance(await gw.decide(DELETE, asking=asking), Spend)
 
     run(scenario)
@@ -829,7 +842,7 @@ def test_a_client_with_a_time_of_its_own_is_told_before_it_gives_up() -> None:
             assert isinstance(answer, Answer)
             assert answer.code == 403
             assert "waits for ApprovalRequest" in message(answer)
-            decide(server, await filed(server))
+            await decided(gw, server, await filed(server))
             assert isinstance(await gw.decide(DELETE), Spend), "the timeout is no part of what was approved"
 
     run(scenario)
@@ -865,7 +878,7 @@ def test_a_deletecollection_is_one_approval_for_the_objects_that_are_there() -> 
             assert gw.eyes.asked == [listed]
             name = await filed(server)
             assert set(state(server, name)["spec"]["target"]) == {"stateSHA256"}
-            decide(server, name)
+            await decided(gw, server, name)
             grown = await gw.decide(request, eyes=Eyes(uids=("a", "b", "c")))
             assert isinstance(grown, Answer)
             assert grown.code == 429, "an object more is another approval"
