@@ -13,6 +13,7 @@ import typer
 
 from chaperone.cli import audit_words as words
 from chaperone.cli.faults import FailedError, WrongUsageError
+from chaperone.cli.recordings import PLACE, place_of
 from chaperone.cli.screen import say, show_json, show_table
 from chaperone.core.legible import visible
 from chaperone.core.timestamp import unix_seconds
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from chaperone.store.opening import Store
 
 VARIABLE = "CHAPERONE_AUDIT_STORE"
-Address = Annotated[
-    str,
-    typer.Option(
-        "--store", envvar=VARIABLE, metavar="STORE", help="SQLite file or its folder, or postgresql://…."
-    ),
-]
+STORE = typer.Option(
+    "--store", envvar=VARIABLE, metavar="STORE", help="SQLite file or its folder, or postgresql://…."
+)
+Address = Annotated[str, STORE]
 Moment = Annotated[str, typer.Option(metavar="TIME", help='RFC 3339, or how long ago: "2h", "7d".')]
 
 
@@ -66,9 +65,15 @@ def verify(
         bool,
         typer.Option("--signed", help="Fail when records at the end are not covered by a checkpoint yet."),
     ] = False,
+    recordings: Annotated[str, PLACE] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The whole result as JSON.")] = False,
 ) -> None:
-    """Check every chain of records, offline: what was edited, removed, reordered or added is named, the first first."""
+    """Check every chain of records, offline: what was edited, removed, reordered or added is named, the first first.
+
+    With --recordings each recording is held against its seal as well: changed, missing, or removed by retention.
+    """
+    from chaperone.cli.recording_words import first_recording_fault, recordings_json, show_recordings
+    from chaperone.store.recording_check import check_recordings
     from chaperone.store.verification import verify as check
 
     place = source or store
@@ -77,13 +82,19 @@ def verify(
     with told():
         trusted = [path.read_text() for path in key or ()]
         checked = check(place, trusted=trusted, kept=checkpoints or (), excerpt=excerpt)
+        kept = check_recordings(place, recordings) if recordings else None
     found = checked.verification
     if as_json:
-        show_json(words.verification_json(checked))
+        more = {"recordings": recordings_json(kept)} if kept is not None else {}
+        show_json({**words.verification_json(checked), **more})
     else:
         words.show_verification(checked)
+        if kept is not None:
+            show_recordings(kept)
     if not found.is_good:
         raise FailedError(words.first_fault(found))
+    if kept is not None and kept.faults:
+        raise FailedError(first_recording_fault(kept))
     if signed and any(chain.unsigned for chain in found.chains):
         raise FailedError("records at the end of a chain are not covered by a signed checkpoint yet")
 
@@ -169,7 +180,7 @@ def hold(
     by: Annotated[str, typer.Option(help="Who holds it.", metavar="NAME")] = "",
     release: Annotated[bool, typer.Option("--release", help="End the hold of this run instead.")] = False,
 ) -> None:
-    """Keep the records of a run whatever their age (legal hold); without a run, list what is held."""
+    """Keep the records and recordings of a run whatever their age (legal hold); without a run, list what is held."""
     with opened(store) as found:
         if not run:
             show_table(words.HOLDS, [words.hold_row(item) for item in found.holds()])
@@ -186,13 +197,18 @@ def prune(
     *,
     store: Address,
     older_than: Annotated[str, typer.Option(metavar="AGE", help='Such as "90d".')],
+    recordings: Annotated[str, PLACE] = "",
     signing_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The gateway's signing key; audit.key beside SQLite.")
     ] = None,
 ) -> None:
-    """Remove old records, but for runs under legal hold. A signed checkpoint says what was removed."""
+    """Remove old records, and with --recordings old recordings, but for runs under legal hold. A signed checkpoint says
+    what was removed of the records; each recording that goes has a record of its own."""
+    from chaperone.store.recording_retention import prune_recordings
     from chaperone.store.retention import prune as remove
     from chaperone.store.signing import load_signer
+
+    place = place_of(recordings) if recordings else None
 
     age = seconds(older_than)
     if not age:
@@ -201,10 +217,16 @@ def prune(
         path = signing_key or found.key_beside()
         if path is None or not path.exists():
             raise WrongUsageError("--signing-key: name the file with the gateway's signing key")
-        now = time.time()
-        pruned = remove(found.url, now - age, load_signer(path), now=now)
-    kept = f"; {pruned.held} under legal hold were kept" if pruned.held else ""
-    say(f"pruned: {pruned.removed} records{kept}")
+        now, signer = time.time(), load_signer(path)
+        if place is not None:
+            gone = prune_recordings(found.url, place, age, signer, now=now)
+            say(f"pruned: {gone.removed} recordings{_kept(gone.held)}")
+        pruned = remove(found.url, now - age, signer, now=now)
+    say(f"pruned: {pruned.removed} records{_kept(pruned.held)}")
+
+
+def _kept(held: int) -> str:
+    return f"; {held} under legal hold were kept" if held else ""
 
 
 @contextmanager

@@ -6,18 +6,25 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from chaperone.cli.audit import STORE, opened
 from chaperone.cli.faults import FailedError, WrongUsageError
+from chaperone.cli.recordings import PLACE, Fetched, fetched, place_of, seal_in, split_address
 from chaperone.cli.screen import say
 from chaperone.core.legible import visible
+from chaperone.core.recording.naming import named
 from chaperone.core.recording.plain import Cleaner, plain_text
 from chaperone.core.recording.reading import LONGEST_LINE, Moment, Opening, Reading, UnreadableError, What
+from chaperone.core.recording_seal import Match, Seal
 from chaperone.core.timestamp import rfc3339
+
+if TYPE_CHECKING:
+    from chaperone.store.interface import Found
 
 RESET = b"\x1b[0m\x1b[?1l\x1b>\x1b[?25h\x1b[?7h\x1b[?1049l\r\n"
 """The terminal as it was: a recording may end in the middle of anything."""
@@ -25,7 +32,12 @@ SPEED = re.compile(r"(\d+(?:\.\d+)?)x?")
 SEEK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A recording: a .cast or a .jsonl file; - for standard input.")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A .cast or .jsonl file, - for standard input, an address such as s3://BUCKET/PREFIX/2026/11/23/ID.cast; "
+        "with --recordings its name as records have it, and with --store the Audit-Id of its stream.",
+    ),
 ]
 
 
@@ -39,23 +51,92 @@ def replay(
         float, typer.Option("--idle-limit", help="Longest pause, in seconds; 0: as it was.")
     ] = 2.0,
     seek: Annotated[str, typer.Option("--seek", help="Begin at this time: 90, 1:30 or 1:02:03.")] = "0",
+    recordings: Annotated[str, PLACE] = "",
+    store: Annotated[str, STORE] = "",
 ) -> None:
-    """Play a recording. In a pipe: its output as plain text, at once. Ctrl-C ends it."""
+    """Play a recording. In a pipe: its output as plain text, at once. Ctrl-C ends it.
+
+    With --store it is held against its seal in the audit, and exit code 1 says that somebody has changed it.
+    """
     rate, start = _rate(speed), _seconds(seek)
+
+    def show(recording: IO[bytes]) -> None:
+        play(recording, rate=rate, idle=idle, start=start)
+
     try:
-        if file == "-":
-            play(sys.stdin.buffer, rate=rate, idle=idle, start=start)
+        kept = _kept(file, recordings)
+        if kept is not None:
+            _play_kept(*kept, store, show)
         else:
-            with Path(file).open("rb") as recording:
-                play(recording, rate=rate, idle=idle, start=start)
-    except OSError as error:
-        raise WrongUsageError(f"{visible(file)} cannot be read: {error.strerror}") from error
+            _play_file(file, show)
     except KeyboardInterrupt:
         return
 
 
+def _kept(file: str, recordings: str) -> tuple[str, str] | None:
+    """(place, name or audit id) of what is kept in a store of recordings; None for a file."""
+    if recordings:
+        return recordings, file
+    return split_address(file)
+
+
+def _play_file(file: str, show: Callable[[IO[bytes]], None]) -> None:
+    try:
+        if file == "-":
+            show(sys.stdin.buffer)
+            return
+        with Path(file).open("rb") as recording:
+            show(recording)
+    except OSError as error:
+        raise WrongUsageError(f"{visible(file)} cannot be read: {error.strerror}") from error
+
+
+def _play_kept(address: str, what: str, store: str, show: Callable[[IO[bytes]], None]) -> None:
+    place = place_of(address)
+    name, seal = _known(what, store)
+    with fetched(place, name, seal) as found:
+        if play_fetched(found, show) is Match.BROKEN:
+            raise FailedError(found.verdict[1])
+
+
+def play_fetched(found: Fetched, show: Callable[[IO[bytes]], None]) -> Match:
+    """What it is is said before and not after: nobody takes a changed recording for what happened."""
+    verdict, words = found.verdict
+    if verdict is Match.BROKEN:
+        say(words, "red", error=True)
+    elif not found.is_sealed:
+        say("it is still being written: this is as far as it has come", "yellow", error=True)
+    elif found.seal is not None:
+        say(words, "dim", error=True)
+    show(found.content)
+    return verdict
+
+
+def _known(what: str, store: str) -> tuple[str, Seal | None]:
+    """(name, what the audit says of it). Raises FailedError for an audit id of no recording."""
+    if not store:
+        return what, None
+    try:
+        with opened(store) as audit:
+            name = what if named(what) else _name_of(audit.get(what[:64]), what)
+            return name, seal_in(audit, name)
+    except FailedError as fault:
+        if named(what) is None:
+            raise
+        say(f"its seal cannot be looked for: {fault}", "yellow", error=True)
+        return what, None
+
+
+def _name_of(records: Iterable[Found], audit_id: str) -> str:
+    for found in records:
+        said = found.record.get("recording")
+        if isinstance(said, Mapping) and said.get("name"):
+            return str(said["name"])
+    raise FailedError(f'no record of the request "{visible(audit_id, 100)}" names a recording')
+
+
 def play(
-    recording: BinaryIO,
+    recording: IO[bytes],
     *,
     rate: float,
     idle: float,
@@ -75,7 +156,7 @@ def play(
         say("the recording was cut off here", "yellow", error=True)
 
 
-def lines(recording: BinaryIO) -> Iterator[bytes]:
+def lines(recording: IO[bytes]) -> Iterator[bytes]:
     """Bounded: a line that is too long for any recording comes in parts."""
     while text := recording.readline(LONGEST_LINE + 1):
         yield text

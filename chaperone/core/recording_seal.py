@@ -40,14 +40,26 @@ class Match(Enum):
     UNKNOWN = "unknown"
 
 
-def seal_of(records: Iterable[Mapping[str, Any]], name: str) -> Seal:
-    """records: of one request, in their order; the last one that names the recording counts."""
-    seal = Seal()
+NOTHING_SAID = Seal()
+
+
+def seal_of(records: Iterable[Mapping[str, Any]], name: str, before: Seal = NOTHING_SAID) -> Seal:
+    """records: of one request; the last one that names the recording counts, and a removal whatever comes behind it: the
+    clocks of two machines need not agree. before: what earlier records said."""
+    seal = before
     for entry in records:
         said = entry.get("recording")
         if isinstance(said, Mapping) and said.get("name") == name:
-            seal = _removed(seal, entry, said) if said.get("state") == REMOVED else _sealed(entry, said)
+            seal = _told(seal, entry, said)
     return seal
+
+
+def _told(before: Seal, entry: Mapping[str, Any], said: Mapping[str, Any]) -> Seal:
+    sealed = _sealed(entry, said)
+    if said.get("state") != REMOVED:
+        return replace(sealed, removed=before.removed, because=before.because)
+    known = before if before.state else sealed  # the stream's own record may be gone by now
+    return replace(known, removed=_word(entry.get("stageTimestamp")), because=_word(entry.get("reason")))
 
 
 def _sealed(entry: Mapping[str, Any], said: Mapping[str, Any]) -> Seal:
@@ -59,12 +71,6 @@ def _sealed(entry: Mapping[str, Any], said: Mapping[str, Any]) -> Seal:
         reason=_word(said.get("reason")),
         run=_word(entry.get("run")),
     )
-
-
-def _removed(before: Seal, entry: Mapping[str, Any], said: Mapping[str, Any]) -> Seal:
-    """The stream's own record may be gone by now."""
-    known = before if before.state else _sealed(entry, said)
-    return replace(known, removed=_word(entry.get("stageTimestamp")), because=_word(entry.get("reason")))
 
 
 def _word(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -20,8 +21,9 @@ from chaperone.store.writing import StoreWriter
 from gateway.audit_chain import SignedChain
 from tests.cli.conftest import Shell
 from tests.cli.test_policy_insight import CALLER, OPEN
+from tests.store.recording_places import gone
 
-NAME = "2026/01/31/11111111-2222-3333-4444-555555555555.cast"
+NAME = "2026/01/31/a-1.cast"
 CAST = b'{"version":2,"width":80,"height":24,"timestamp":1,"command":"sh"}\n[0.1,"o","seen\\r\\n"]\n[0.2,"x","0"]\n'
 LINES = (
     ("GET /api/v1/namespaces/dev/pods", "", 200),
@@ -47,7 +49,8 @@ def entry(number: int, line: str, upgrade: str, code: int) -> dict[str, Any]:
         verdict=verdict,
         code=code,
     )
-    return {**made, "recording": {"name": NAME, "state": "sealed"}} if upgrade else made
+    seal = {"name": NAME, "state": "sealed", "bytes": len(CAST), "sha256": hashlib.sha256(CAST).hexdigest()}
+    return {**made, "recording": seal} if upgrade else made
 
 
 @pytest.fixture
@@ -105,6 +108,28 @@ def test_a_recording_that_is_not_there_does_not_end_the_story(
     shell: Shell, store: str, tmp_path: Path
 ) -> None:
     done = shell("sessions", "replay", "run-7", "--store", store, "--recordings", str(tmp_path))
+    assert done.code == 1
+    assert "MISSING" in done.err
+    assert "1 recordings of this run are not as the audit sealed them" in done.err
+    assert len(done.out.splitlines()) == 4
+
+
+def test_a_recording_that_was_changed_is_told_as_such(shell: Shell, store: str, tmp_path: Path) -> None:
+    path = tmp_path / "recordings" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CAST.replace(b"seen", b"sean"))
+    done = shell(
+        "sessions", "replay", "run-7", "--store", store, "--recordings", str(tmp_path / "recordings")
+    )
+    assert done.code == 1
+    assert "NOT what the audit record sealed" in done.err
+
+
+def test_a_store_of_recordings_that_is_gone_does_not_end_the_story(
+    shell: Shell, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaperone.cli.session_records.place_of", lambda _address: gone())
+    done = shell("sessions", "replay", "run-7", "--store", store, "--recordings", "s3://bucket")
     assert done.code == 0
     assert "cannot be read" in done.err
     assert len(done.out.splitlines()) == 4

@@ -71,6 +71,7 @@ def test_the_record_of_a_removal_belongs_to_the_run_and_is_no_request() -> None:
 
 def test_a_removed_recording_keeps_its_seal() -> None:
     found = seal_of([STREAM, removal()], NAME)
+    assert found == seal_of([removal(), STREAM], NAME)
     assert (found.size, found.sha256, found.state) == (120, DIGEST, "sealed")
     assert (found.removed[:10], found.because) == ("2027-01-15", OLD)
 

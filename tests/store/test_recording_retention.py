@@ -27,7 +27,7 @@ from chaperone.store.retention import turn_of_recordings
 from chaperone.store.signing import new_signer
 from chaperone.store.verification import verify
 from hack.s3_server import s3_server
-from tests.store.conftest import Bench, event
+from tests.store.conftest import NOW, Bench, event
 from tests.store.recording_places import META, bucket_recordings, new_bucket, write
 from tests.store.test_recordings import HEADER
 
@@ -57,13 +57,20 @@ def folder(tmp_path: Path) -> FolderRecordings:
     return FolderRecordings(tmp_path / "recordings")
 
 
-def stream(bench: Bench, place: Recordings, name: str, run: str = "run-1", content: bytes = HEADER) -> None:
+def stream(
+    bench: Bench,
+    place: Recordings,
+    name: str,
+    run: str = "run-1",
+    content: bytes = HEADER,
+    at: float = NOW,
+) -> None:
     """A recording, and the record of the stream's end."""
     write(place, name, content)
     size, digest = digest_of(place.stored(name).chunks)
     said = {"name": name, "state": "sealed", "bytes": size, "sha256": digest}
     audit_id = name.rpartition("/")[2].partition(".")[0]
-    bench.write(event(audit_id, run=run, recording=said))
+    bench.write(event(audit_id, at=at, run=run, recording=said))
 
 
 def prune(bench: Bench, place: Recordings, *, now: float = LATER, days: float = 90) -> Pruned:
