@@ -114,16 +114,17 @@ def test_too_late_says_what_to_do_and_the_same_command_works_later(
     assert is_going(admin, victim)
 
 
-def test_a_spent_approval_opens_nothing(holders: Agents, admin: Kubectl, approver: Kubectl) -> None:
-    admin.must("making a namespace", "create", "namespace", "twice")
-    admin.must("making a config map", "create", "configmap", "one", "-n", "twice")
+def test_a_spent_approval_opens_nothing(
+    holders: Agents, admin: Kubectl, approver: Kubectl, victim: str
+) -> None:
+    admin.must("making a config map", "create", "configmap", "one", "-n", victim)
     agent = holders.kubectl(GROUP)
-    patch = ("patch", "configmap", "one", "-n", "twice", "--type=merge", "-p", '{"data":{"a":"1"}}')
+    patch = ("patch", "configmap", "one", "-n", victim, "--type=merge", "-p", '{"data":{"a":"1"}}')
     with held(agent, *patch) as waiting:
-        decide(approver, approval_of(admin, "one")["metadata"]["name"], "Approved")
+        decide(approver, approval_of(admin, victim)["metadata"]["name"], "Approved")
         output, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, output
-    approval_of(admin, "one", phase="Executed")
+    approval_of(admin, victim, phase="Executed")
     again = agent.run(*patch, "--request-timeout=5s")
     assert again.returncode == 1
     other = agent.run(
@@ -131,14 +132,14 @@ def test_a_spent_approval_opens_nothing(holders: Agents, admin: Kubectl, approve
         "configmap",
         "one",
         "-n",
-        "twice",
+        victim,
         "--type=merge",
         "-p",
         '{"data":{"a":"2"}}',
         "--request-timeout=5s",
     )
     assert other.returncode == 1
-    assert admin.get("configmap", "one", "-n", "twice")["data"] == {"a": "1"}
+    assert admin.get("configmap", "one", "-n", victim)["data"] == {"a": "1"}
 
 
 def test_another_run_needs_its_own_approval(
