@@ -165,7 +165,7 @@ def test_pruned_with_the_records_and_told_afterwards(
 
     load_signer(tmp_path / "k.key")
     options = arguments(bench, place)
-    for name, run, days in ((NAME, "run-1", 100), (OTHER, "held", 100), ("2026/01/31/a-3.cast", "run-1", 0)):
+    for name, run, days in ((NAME, "run-1", 1), (OTHER, "held", 100), ("2026/01/31/a-3.cast", "run-1", 0)):
         stream(bench, place, name, run=run, content=CAST, at=time.time() - days * 86400)
     old(place, NAME)
     old(place, OTHER)

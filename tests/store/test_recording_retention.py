@@ -61,6 +61,7 @@ def stream(
     bench: Bench,
     place: Recordings,
     name: str,
+    *,
     run: str = "run-1",
     content: bytes = HEADER,
     at: float = NOW,
