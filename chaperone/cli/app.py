@@ -10,7 +10,15 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from chaperone.cli import approvals, audit, audit_export, session_records, sessions, sessions_diff
+from chaperone.cli import (
+    approvals,
+    audit,
+    audit_export,
+    session_records,
+    sessions,
+    sessions_diff,
+    sessions_undo,
+)
 from chaperone.cli.access import request_access
 from chaperone.cli.cluster import with_cluster
 from chaperone.cli.faults import FailedError, WrongUsageError
@@ -83,6 +91,7 @@ def _sessions() -> typer.Typer:
         "show": sessions.show,
         "kill": sessions.kill,
         "follow": sessions.follow,
+        "undo": sessions_undo.undo,
     }
     for name, command in commands.items():
         group.command(name)(with_cluster(command))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,15 +27,16 @@ class ClusterFlags:
     user: str = ""
     groups: tuple[str, ...] = ()
 
-    def connect(self) -> Api:
-        """Raises WrongUsageError, EndpointError, and FailedError when there is nothing to connect to."""
+    def connect(self, *, timeout: float = 10.0, sent: Sequence[tuple[str, str]] = ()) -> Api:
+        """sent: more headers, with every request. Raises WrongUsageError, EndpointError, and FailedError when there is
+        nothing to connect to."""
         if self.groups and not self.user:
             raise WrongUsageError("--as-group needs --as, as it does for kubectl")
-        headers = [("Impersonate-User", self.user)] if self.user else []
+        headers = [*sent, *([("Impersonate-User", self.user)] if self.user else [])]
         headers += [("Impersonate-Group", group) for group in self.groups]
         if fault := next((name for name, value in headers if not _fits_header(value)), ""):
             raise WrongUsageError(f"a value for {fault} cannot travel in a header; use printable ASCII")
-        return connect(self._file(), self.context, strict_ca=False, headers=headers)
+        return connect(self._file(), self.context, strict_ca=False, timeout=timeout, headers=headers)
 
     def _file(self) -> str:
         """One file, or several joined as in KUBECONFIG; "" inside a pod that has no kubeconfig."""

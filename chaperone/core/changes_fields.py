@@ -173,6 +173,16 @@ def _marks(text: str) -> Iterator[str]:
 
 # In words
 
+NAMED = 5
+"""Fields or objects that a sentence names."""
+
+
+def named(words: Iterable[str]) -> str:
+    """The first of them, and how many more there are."""
+    listed = list(words)
+    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+    return visible(", ".join(listed[:NAMED]), 800) + more
+
 
 def spelled(path: Iterable[str | int]) -> str:
     """`spec.template.metadata.labels[app.kubernetes.io/name]`, legible."""

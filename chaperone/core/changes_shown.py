@@ -12,7 +12,15 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from chaperone.core.changes import Change, Effect, Net, Write
-from chaperone.core.changes_fields import ABSENT, LAST_APPLIED, FieldChange, detailed, spelled, with_values
+from chaperone.core.changes_fields import (
+    ABSENT,
+    LAST_APPLIED,
+    FieldChange,
+    detailed,
+    named,
+    spelled,
+    with_values,
+)
 from chaperone.core.changes_recorded import Story
 from chaperone.core.legible import visible
 from chaperone.core.preview_diff import difference
@@ -72,7 +80,10 @@ def change_lines(change: Change) -> Iterator[Line]:
     for remark in change.remarks:
         yield Line(f"  {visible(remark, 600)}", Tone.WARNING)
     if change.others:
-        yield Line(f"  changed by somebody else in between, and not shown: {_paths(change)}", Tone.WARNING)
+        yield Line(
+            f"  changed by somebody else in between, and not shown: {named(map(spelled, change.others))}",
+            Tone.WARNING,
+        )
     for field in field_lines(change):
         yield Line(f"  {field}")
     yield from _difference(change)
@@ -106,19 +117,20 @@ def _request(write: Write) -> str:
     return visible(f"{write.time}  {write.verb}  {write.code or '-'}  {write.audit_id}{approved}", 400)
 
 
-def _paths(change: Change) -> str:
-    more = f" and {len(change.others) - 5} more" if len(change.others) > 5 else ""
-    return ", ".join(map(spelled, change.others[:5])) + more
-
-
 def _difference(change: Change) -> Iterator[Line]:
     if change.before is None and change.after is None:
         return
     if change.net is Net.UNKNOWN and (change.before is None or change.after is None):
         yield Line("  only one of its states is known", Tone.WARNING)
         return
-    before, after = (_without_copy(each) for each in (change.before, change.after))
-    found = difference(before, after, status=change.target.subresource == "status", masked=True)
+    yield from difference_lines(change.before, change.after, status=change.target.subresource == "status")
+
+
+def difference_lines(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, *, status: bool = False
+) -> Iterator[Line]:
+    """A unified diff of two states that were masked before, None for none."""
+    found = difference(_without_copy(before), _without_copy(after), status=status, masked=True)
     for line in found.text.splitlines():
         yield Line(f"  {line}", _tone(line))
 

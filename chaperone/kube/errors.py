@@ -30,9 +30,17 @@ class UnreachableError(KubeError):
 
 class RefusedError(KubeError):
     """The API server answered with an error. code: HTTP status; reason: the Status reason, such as
-    "Conflict"."""
+    "Conflict"; causes: (reason, field) of each of its details.causes."""
 
-    def __init__(self, request: str, code: int, reason: str = "", message: str = "") -> None:
+    def __init__(
+        self,
+        request: str,
+        code: int,
+        reason: str = "",
+        message: str = "",
+        causes: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.causes = causes
         self.code = code
         self.reason = reason
         self.message = message

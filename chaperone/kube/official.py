@@ -33,6 +33,7 @@ Obj = dict[str, Any]
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+DRY_RUN: Mapping[str, str] = {"dryRun": "All"}
 PAGE = 500
 WATCH_SECONDS = 30
 """How long one watch lasts. Short, because its end and its renewal prove that the server is still there:
@@ -160,24 +161,33 @@ class Api:
                 return Listing(tuple(items), str(metadata.get("resourceVersion") or ""))
             position = {"continue": str(metadata["continue"])}
 
-    def create(self, path: str, obj: Mapping[str, Any]) -> Obj:
-        return self._call("POST", path, body=obj)
+    def create(self, path: str, obj: Mapping[str, Any], *, dry_run: bool = False) -> Obj:
+        return self._call("POST", path, query=DRY_RUN if dry_run else {}, body=obj)
 
-    def replace(self, path: str, obj: Mapping[str, Any]) -> Obj:
+    def replace(self, path: str, obj: Mapping[str, Any], *, dry_run: bool = False) -> Obj:
         """PUT; with metadata.resourceVersion in the object it is a compare-and-swap (409: it has changed)."""
-        return self._call("PUT", path, body=obj)
+        return self._call("PUT", path, query=DRY_RUN if dry_run else {}, body=obj)
 
     def merge(self, path: str, patch: Mapping[str, Any]) -> Obj:
         return self._call("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
-    def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
-        """DELETE of exactly the object that was seen, where uid or resource_version say which; gone is fine."""
+    def delete(
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """DELETE of exactly the object that was seen, where uid or resource_version say which; gone is fine. options:
+        more DeleteOptions; a dry run is asked for there (`dryRun`), for beside a body the query does not count."""
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {key: value for key, value in seen.items() if value}
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             **({"preconditions": preconditions} if preconditions else {}),
+            **(options or {}),
         }
         try:
             self._call("DELETE", path, body=body)
@@ -391,7 +401,16 @@ def _refusal(request: str, code: int, content: bytes) -> RefusedError:
         answer = None
     if not isinstance(answer, dict):
         return RefusedError(request, code, "", "the answer is not a Status object")
-    return RefusedError(request, code, str(answer.get("reason") or ""), str(answer.get("message") or ""))
+    details = answer.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    named = tuple(
+        (str(cause.get("reason") or ""), str(cause.get("field") or ""))
+        for cause in (causes if isinstance(causes, list) else [])
+        if isinstance(cause, dict)
+    )
+    return RefusedError(
+        request, code, str(answer.get("reason") or ""), str(answer.get("message") or ""), named
+    )
 
 
 def _relax(api_client: Any) -> None:
