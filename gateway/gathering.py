@@ -130,9 +130,16 @@ async def gather(
         payload = replace(payload, old_object=live)
     elif needs.live:
         payload = await _with_live(request, payload, eyes)
-    if needs.result and request.verb in ("update", "patch"):
+    if (needs.result and request.verb in ("update", "patch")) or (needs.body and _is_opaque(request, payload)):
         payload = await _with_result(request, payload, eyes)
     return replace(request, payload=payload)
+
+
+def _is_opaque(request: Request, payload: Payload) -> bool:
+    """A whole object in a format that only the API server reads: newer versions of kubectl send protobuf."""
+    return (
+        request.verb in ("create", "update") and not request.subresource and "object" in payload.undetermined
+    )
 
 
 def read_payload(request: Request) -> Payload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import NoReturn
 
@@ -301,6 +302,63 @@ def test_a_patch_is_judged_by_what_would_come_of_it(outcome: int, code: int) -> 
         }
 
     play(scene, policies=(NO_BIG_SCALE,), upstream=Upstream(answer))
+
+
+def pods_of(*, privileged: bool) -> bytes:
+    container = {"name": "c", "image": "nginx", "securityContext": {"privileged": privileged}}
+    spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+    metadata = {"name": "web", "namespace": "dev"}
+    return json.dumps(
+        {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": metadata, "spec": spec}
+    ).encode()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(("privileged", "code"), [(True, 403), (False, 200)])
+def test_a_body_in_protobuf_is_judged_by_what_the_api_server_reads_in_it(
+    method: str, privileged: bool, code: int
+) -> None:
+    body = b"k8s\x00 whatever it says"
+    target = DEPLOYMENT if method == "PUT" else DEPLOYMENT.removesuffix("/web")
+
+    async def answer(seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200, pods_of(privileged=privileged)))
+
+    async def scene(stage: Stage) -> None:
+        raw = request(target, method=method, body=body)
+        raw = raw.replace(b"application/json", b"application/vnd.kubernetes.protobuf")
+        assert (await stage.exchange(raw)).code == code
+        writes = [seen for seen in stage.upstream.requests if seen.method == method]
+        assert [seen.body for seen in writes] == [body] * len(writes)
+        assert [("dryRun=All" in seen.target) for seen in writes] == [True, False][: 1 + (code == 200)]
+        assert writes[0].value("accept") == "application/json"
+        assert writes[0].value("content-type") == "application/vnd.kubernetes.protobuf"
+
+    privileged_first = "object.spec.template.spec.containers[0].securityContext.privileged"
+    rules = (
+        {"name": "no", "match": {"expression": privileged_first}, "action": "Deny"},
+        {"name": "all", "match": {}, "action": "Allow"},
+    )
+    play(scene, policies=(policy(*rules),), upstream=Upstream(answer))
+
+
+def test_protobuf_for_a_server_that_may_execute_dry_runs_is_never_tried() -> None:
+    target = "/apis/metrics.example.com/v1/namespaces/dev/things"
+
+    async def scene(stage: Stage) -> None:
+        raw = request(target, method="POST", body=b"k8s\x00x")
+        await stage.exchange(raw.replace(b"application/json", b"application/vnd.kubernetes.protobuf"))
+        assert not [seen for seen in stage.upstream.requests if "dryRun" in seen.target]
+
+    by_object = policy(
+        {
+            "name": "x",
+            "match": {"resources": ["things"], "expression": "object.spec.x == 1"},
+            "action": "Deny",
+        },
+        {"name": "all", "match": {}, "action": "Allow"},
+    )
+    play(scene, policies=(by_object,), upstream=Upstream(reply(200, b'{"resources":[]}')))
 
 
 def test_what_the_dry_run_is_refused_the_client_is_refused_as_it_is() -> None:
