@@ -1,10 +1,10 @@
 """The audit log: sealed records, and on stable storage before a mutation is forwarded.
 
-The event loop only puts records into a queue; one thread encodes, chains, writes and syncs them in batches (group
+The event loop only encodes records and puts them into a queue; one thread chains, writes and syncs them in batches (group
 commit), so a record costs the loop a few microseconds and any number of mutations share one sync. Where they go is the
 ledger's business: a database, a file of JSON lines, a stream. When the answer to a batch is lost, the ledger is asked
 where the chain ends before anything is written again, so nothing is written twice. Reads that are already queued survive
-an outage of the ledger; new records are refused while it lasts.
+an outage of the ledger; new records are refused while it lasts. Queue and batches are bounded in records and in bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from chaperone.core.audit import encode
 from chaperone.core.chain import Link, Reason, Sealed
 from chaperone.store.interface import RecordWriter, StoreMismatchError
 from gateway.audit_chain import SignedChain
@@ -24,11 +25,21 @@ from gateway.audit_retention import Pruning
 log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
+Entry = tuple[bytes, Record, asyncio.Future[None] | None]
+"""A record on its way: its line, the record without what makes it large, and who waits for it; None: nobody does."""
 
 LINGER = 0.25
-"""Seconds that records of reads are gathered for, unless a mutation hurries the writer: what a batch costs is shared."""
+"""Seconds that records of reads are gathered for, unless somebody hurries the writer: what a batch costs is shared."""
 BATCH = 512
 """Records written at a time."""
+BATCH_BYTES = 4 << 20
+"""Bytes of records after which a batch is closed: a mutation's record may hold objects of some hundred kilobytes."""
+MOST_BYTES = 64 << 20
+"""Bytes of records that may wait; twice as many where mutations are among them."""
+LARGE = 4096
+"""Bytes of a line; of a longer one only the line is kept whole."""
+OBJECTS = ("requestObject", "objectBefore", "responseObject")
+"""Fields that make a record large, and that nothing is searched by."""
 RETRY = 1.0
 """Seconds between two attempts to bring a failed ledger back."""
 
@@ -37,18 +48,8 @@ class AuditUnavailable(Exception):  # noqa: N818  the condition, as the data pat
     """A record cannot be written, or not in time: what it is about must not happen."""
 
 
-class _Entry:
-    """A record on its way. done None: nobody waits for it."""
-
-    __slots__ = ("done", "record")
-
-    def __init__(self, record: Record, done: asyncio.Future[None] | None) -> None:
-        self.record = record
-        self.done = done
-
-
 class AuditLog:
-    """`start` in the event loop that will write; `close` writes what is queued. queue: records that may wait.
+    """`start` in the event loop that will write; `close` writes what is queued. queue, most_bytes: what may wait.
 
     wait: longest seconds for `durable`. on_failure: called (in the writer's thread) for each failed write.
     """
@@ -59,6 +60,7 @@ class AuditLog:
         chain: SignedChain,
         *,
         queue: int = 10_000,
+        most_bytes: int = MOST_BYTES,
         wait: float = 5.0,
         retry: float = RETRY,
         on_failure: Callable[[], None] = lambda: None,
@@ -67,13 +69,16 @@ class AuditLog:
         self._ledger = ledger
         self._chain = chain
         self._most = queue
+        self._most_bytes = most_bytes
         self._wait = wait
         self._retry = retry
         self._on_failure = on_failure
         self._pruning = pruning
-        self._queue: deque[_Entry] = deque()
-        self._pending: list[_Entry] = []
-        self._doubt: list[tuple[Sealed, _Entry]] = []
+        self._queue: deque[Entry] = deque()
+        self._backlog: deque[Entry] = deque()
+        self._doubt: list[tuple[Sealed, Entry]] = []
+        self._entered = self._bytes_entered = 0
+        self._left = self._bytes_left = 0
         self._work = threading.Event()
         self._hurry = threading.Event()
         self._reopen = False
@@ -104,19 +109,17 @@ class AuditLog:
 
     @property
     def depth(self) -> int:
-        """Records that wait for the writer."""
-        return len(self._queue) + len(self._pending)
+        """Records that are not written yet."""
+        return self._entered - self._left
+
+    @property
+    def bytes_waiting(self) -> int:
+        return self._bytes_entered - self._bytes_left
 
     def write(self, record: Record) -> None:
         """Enqueue. Raises AuditUnavailable when the queue is full or the sink is down: nothing is dropped silently.
         A caller that may wait then awaits `durable` instead."""
-        if self._refusing or self._failure:
-            self._check()
-        if len(self._queue) + len(self._pending) >= self._most:
-            raise AuditUnavailable(f"audit queue is full ({self._most} records)")
-        self._queue.append(_Entry(record, None))
-        if not self._work.is_set():
-            self._work.set()
+        self._put(record, None, share=1)
 
     async def durable(self, record: Record) -> None:
         """Returns once the record is on stable storage. Raises AuditUnavailable when that fails or takes too long.
@@ -124,14 +127,8 @@ class AuditLog:
         After a cancellation or a timeout the record may still be written: it then tells of a request that was not
         forwarded, which its own later record says.
         """
-        self._check()
-        if self.depth >= 2 * self._most:
-            raise AuditUnavailable(f"audit queue is full ({2 * self._most} records)")
-        assert self._loop is not None  # noqa: S101  set by start, without which _check has raised
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append(_Entry(record, done))
-        self._hurry.set()
-        self._work.set()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(record, done, share=2)
         try:
             async with asyncio.timeout(self._wait):
                 await done
@@ -156,13 +153,50 @@ class AuditLog:
         if self.depth:
             log.error("audit records lost at shutdown", extra={"count": self.depth})
 
-    def _check(self) -> None:
+    def _put(self, record: Record, done: asyncio.Future[None] | None, *, share: int) -> None:
+        """share: of the room that reads have; mutations have as much again."""
         if self._refusing or self._failure:
             raise AuditUnavailable(f"audit log cannot be written: {self.failure}")
+        waiting = self.depth
+        if waiting >= share * self._most:
+            raise AuditUnavailable(f"audit queue is full ({share * self._most} records)")
+        line = self._encoded(record)
+        size = self.bytes_waiting + len(line)
+        if size > share * self._most_bytes:
+            raise AuditUnavailable(f"audit queue is full ({share * self._most_bytes} bytes)")
+        self._entered += 1
+        self._bytes_entered += len(line)
+        self._queue.append((line, _lean(record) if len(line) > LARGE else record, done))
+        if done is not None or 2 * waiting > self._most or 2 * size > self._most_bytes:
+            self._hurry.set()
+        if not self._work.is_set():
+            self._work.set()
 
-    # The writer's thread. Only it takes from the queue; what it has taken and not written is `_pending`.
+    def _encoded(self, record: Record) -> bytes:
+        """A record that cannot be encoded does not take others with it: what it is about is refused."""
+        try:
+            line = encode(record)
+        except (TypeError, ValueError) as fault:
+            log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})  # noqa: TRY400  no traceback: it would show the record
+            self._on_failure()
+            raise AuditUnavailable(f"audit record cannot be encoded: {fault}") from fault
+        if line == b"{}":
+            raise AuditUnavailable("an audit record with nothing in it is none")
+        return line
+
+    # The writer's thread. Only it takes from the queue; what it has taken and could not write is `_backlog`. It alone
+    # counts what leaves, and the event loop alone what enters.
 
     def _run(self) -> None:
+        """Whatever ends the writer before its time ends the taking of records: none is taken that nobody will write."""
+        try:
+            self._write_until_closed()
+        except Exception as fault:
+            log.exception("the audit log's writer ended")
+            self._refusing = f"its writer ended: {type(fault).__name__}"
+            self._fail(fault)
+
+    def _write_until_closed(self) -> None:
         while True:
             self._work.wait(self._retry if self._failure else self._chain.due_in)
             if not self._closing and self._work.is_set():
@@ -171,8 +205,8 @@ class AuditLog:
             self._hurry.clear()
             if self._failure or self._reopen:
                 self._open_again()
-            while not (self._failure or self._reopen) and self._take():
-                self._write_batch()
+            while not (self._failure or self._reopen) and (batch := self._take()):
+                self._write(batch)
             if not self._failure and self._chain.due_in == 0.0:
                 self._write([], Reason.INTERVAL)
             if self._closing and (self._failure or not self._queue):
@@ -200,9 +234,9 @@ class AuditLog:
         doubt, self._doubt = self._doubt, []
         links = [sealed.link for sealed, _ in doubt]
         if end is not None and end in links:
-            there = doubt[: links.index(end) + 1]
-            written = {id(entry) for _, entry in there}
-            self._pending = [entry for entry in self._pending if id(entry) not in written]
+            written = {id(entry) for _, entry in doubt[: links.index(end) + 1]}
+            self._gone([entry for entry in self._backlog if id(entry) in written])
+            self._backlog = deque(entry for entry in self._backlog if id(entry) not in written)
             self._chain.back_to(end)
             self._chain.written(signed=False)
         elif end is not None and end != self._chain.link:
@@ -212,51 +246,38 @@ class AuditLog:
                 extra={"writer": end.writer, "expected": expected, "found": end.sequence},
             )
 
-    def _take(self) -> bool:
-        while self._queue and len(self._pending) < BATCH:
-            self._pending.append(self._queue.popleft())
-        return bool(self._pending)
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
+        size = 0
+        while len(batch) < BATCH and size < BATCH_BYTES and (source := self._backlog or self._queue):
+            batch.append(source.popleft())
+            size += len(batch[-1][0])
+        return batch
 
-    def _write_batch(self) -> None:
+    def _write(self, batch: list[Entry], reason: Reason | None = None) -> None:
+        """reason: of a checkpoint behind the batch, which it also gets when one is due."""
         before = self._chain.link
-        batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
-        sealed = self._seal(batch)
-        if not sealed:
-            return
-        due = self._chain.checkpoint_due([record for record, _ in sealed])
-        if not self._write(sealed, Reason.INTERVAL if due else None, before):
-            return
-        self._settle([entry for _, entry in sealed if entry.done is not None], "")
-
-    def _write(
-        self, sealed: list[tuple[Sealed, _Entry]], reason: Reason | None, before: Link | None = None
-    ) -> bool:
-        """False: it failed, and whoever waited was told. before: where the chain was without these records."""
-        durable = reason is not None or any(entry.done is not None for _, entry in sealed)
+        sealed: list[Sealed] = []
         try:
+            sealed = [self._chain.seal_line(line, record) for line, record, _ in batch]
+            if reason is None and self._chain.checkpoint_due(sealed):
+                reason = Reason.INTERVAL
             checkpoint = self._chain.checkpoint(reason) if reason is not None else None
-            self._ledger.append([record for record, _ in sealed], checkpoint, durable=durable)
+            durable = checkpoint is not None or any(done is not None for _, _, done in batch)
+            self._ledger.append(sealed, checkpoint, durable=durable)
         except Exception as fault:  # noqa: BLE001  whatever it was, what waits for the record must not happen
-            self._pending = [entry for _, entry in sealed] + self._pending
-            if before is not None:
-                self._chain.back_to(before)
-                self._doubt = sealed
+            self._backlog.extendleft(reversed(batch))
+            self._chain.back_to(before)
+            self._doubt = list(zip(sealed, batch, strict=False))
             self._fail(fault)
-            return False
+            return
         self._chain.written(signed=reason is not None)
-        return True
+        self._gone(batch)
+        self._settle([done for _, _, done in batch if done is not None], "")
 
-    def _seal(self, batch: Sequence[_Entry]) -> list[tuple[Sealed, _Entry]]:
-        """A record that cannot be encoded does not take its neighbours with it: whoever waits for it is refused."""
-        sealed: list[tuple[Sealed, _Entry]] = []
-        for entry in batch:
-            try:
-                sealed.append((self._chain.seal(entry.record), entry))
-            except (TypeError, ValueError) as fault:
-                log.error("audit record cannot be encoded", extra={"cause": str(fault)[:200]})  # noqa: TRY400  no traceback: it would show the record
-                self._on_failure()
-                self._settle([entry], f"audit record cannot be encoded: {fault}")
-        return sealed
+    def _gone(self, entries: Sequence[Entry]) -> None:
+        self._left += len(entries)
+        self._bytes_left += sum([len(line) for line, _, _ in entries])
 
     def _fail(self, fault: Exception) -> None:
         """Records of reads stay; those that somebody waits for are refused, so what they are about never happens."""
@@ -265,25 +286,35 @@ class AuditLog:
         self._failure = str(fault)
         self._on_failure()
         while self._queue:
-            self._pending.append(self._queue.popleft())
-        refused = [entry for entry in self._pending if entry.done is not None]
-        self._pending = [entry for entry in self._pending if entry.done is None]
-        self._settle(refused, f"audit log cannot be written: {fault}")
+            self._backlog.append(self._queue.popleft())
+        refused = [entry for entry in self._backlog if entry[2] is not None]
+        self._backlog = deque(entry for entry in self._backlog if entry[2] is None)
+        self._gone(refused)
+        self._settle(
+            [done for _, _, done in refused if done is not None], f"audit log cannot be written: {fault}"
+        )
 
-    def _settle(self, entries: list[_Entry], failure: str) -> None:
+    def _settle(self, waiting: list[asyncio.Future[None]], failure: str) -> None:
         """One hop into the loop for a whole batch."""
-        if entries and self._loop is not None:
+        if waiting and self._loop is not None:
             try:
-                self._loop.call_soon_threadsafe(_settle_now, entries, failure)
+                self._loop.call_soon_threadsafe(_settle_now, waiting, failure)
             except RuntimeError:
                 log.warning("audit batch finished after its event loop")
 
 
-def _settle_now(entries: list[_Entry], failure: str) -> None:
-    for entry in entries:
-        if entry.done is None or entry.done.done():
+def _lean(record: Record) -> Record:
+    """Without its objects: what waits for the writer holds them once, in its line."""
+    if not isinstance(record, dict):
+        return record
+    return {name: value for name, value in record.items() if name not in OBJECTS}
+
+
+def _settle_now(waiting: list[asyncio.Future[None]], failure: str) -> None:
+    for done in waiting:
+        if done.done():
             continue
         if failure:
-            entry.done.set_exception(AuditUnavailable(failure))
+            done.set_exception(AuditUnavailable(failure))
         else:
-            entry.done.set_result(None)
+            done.set_result(None)

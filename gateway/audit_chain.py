@@ -48,7 +48,11 @@ class SignedChain:
     def seal(self, record: Mapping[str, Any]) -> Sealed:
         """The record as the chain's next one. Raises TypeError or ValueError when it cannot be encoded, and then the
         chain is as it was."""
-        sealed = seal(self.link, encode(record), record)
+        return self.seal_line(encode(record), record)
+
+    def seal_line(self, line: bytes, record: Mapping[str, Any]) -> Sealed:
+        """Of a record that is encoded already. record: what its searched fields are read from. Raises ValueError."""
+        sealed = seal(self.link, line, record)
         self.link = sealed.link
         return sealed
 

@@ -52,31 +52,32 @@ class FactFinder:
     """Facts of records as they are written; what repeated records share is looked at once."""
 
     def __init__(self) -> None:
-        self._shared: dict[int, tuple[Mapping[str, Any], Facts]] = {}
+        self._shared: dict[int, tuple[Mapping[str, Any], tuple[Any, ...]]] = {}
 
     def of_batch(self, batch: Sequence[Sealed]) -> list[Facts]:
-        return [self._with_brief(sealed) for sealed in batch]
-
-    def _with_brief(self, sealed: Sealed) -> Facts:
-        facts = self._of(sealed)
-        return facts._replace(brief=brief_of(sealed.line)) if len(sealed.line) > LARGE else facts
+        return [self._of(sealed) for sealed in batch]
 
     def _of(self, sealed: Sealed) -> Facts:
-        record = sealed.record
-        if record is None or MARK in sealed.line:
-            return facts_of(orjson.loads(sealed.line))
-        if not isinstance(record, Encoded):
-            return facts_of(record)
-        known = self._shared.get(id(record.like))
-        if known is None or known[0] is not record.like:
-            known = self._remember(record.like)
-        return Facts._make((round(record.now * 1_000_000), record.audit_id, *known[1][2:]))
+        record, line = sealed.record, sealed.line
+        if isinstance(record, Encoded):
+            known = self._shared.get(id(record.like))
+            if known is None or known[0] is not record.like:
+                known = self._remember(record)
+            facts = Facts._make((round(record.now * 1_000_000), record.audit_id, *known[1]))
+        else:
+            facts = _of_line(line, record)
+        return facts._replace(brief=brief_of(line)) if len(line) > LARGE else facts
 
-    def _remember(self, like: Mapping[str, Any]) -> tuple[Mapping[str, Any], Facts]:
+    def _remember(self, record: Encoded) -> tuple[Mapping[str, Any], tuple[Any, ...]]:
+        """What differs between repeated records holds no token, so that one of them tells of all."""
         if len(self._shared) >= REMEMBERED:
             self._shared.clear()
-        known = self._shared[id(like)] = (like, facts_of(like))
+        known = self._shared[id(record.like)] = (record.like, _of_line(record.line, record.like)[2:])
         return known
+
+
+def _of_line(line: bytes, record: Mapping[str, Any] | None) -> Facts:
+    return facts_of(orjson.loads(line) if record is None or MARK in line else record)
 
 
 def facts_of(record: Mapping[str, Any]) -> Facts:
