@@ -18,6 +18,7 @@ from chaperone.settings.console import ConsoleSettings
 from chaperone.store.interface import AuditStore, StoreUnavailableError
 from console import approvals, audit, policies, replay, sessions
 from console.cluster import Cluster
+from console.guarding import visible_lines
 from console.login import add_login
 from console.person import Person, recall, touch
 from console.rights import Rights
@@ -92,11 +93,6 @@ def shared() -> dict[str, Any]:
         "may": _may,
         "navigation": NAVIGATION,
     }
-
-
-def visible_lines(value: object, most: int = 20_000) -> str:
-    """Text of strangers on several lines: line ends stay, whatever else cannot be seen is shown."""
-    return "\n".join(visible(line, most) for line in str(value)[:most].splitlines())
 
 
 def in_words(error: Exception) -> Any:

@@ -18,6 +18,7 @@ pages = Blueprint("approvals", __name__, url_prefix="/approvals")
 
 KIND = "approvalrequests"
 DECISIONS = {"approve": "Approved", "deny": "Denied"}
+MOST_ROWS = 200
 OPEN_PHASES = ("Pending", "Approved", "Executing")
 
 Obj = Mapping[str, Any]
@@ -29,9 +30,13 @@ def listed() -> str:
     require("list", KIND)
     everything = request.args.get("all") == "1"
     objects = [obj for obj in services().cluster.approvals() if everything or words.phase(obj) in OPEN_PHASES]
-    rows = [_row(obj, services().clock()) for obj in sorted(objects, key=_waits_last)]
-    part = "approvals_rows.html" if is_part() else "approvals.html"
-    return render_template(part, rows=rows, everything=everything)
+    objects.sort(key=_waits_last)
+    return render_template(
+        "approvals_rows.html" if is_part() else "approvals.html",
+        rows=[_row(obj, services().clock()) for obj in objects[:MOST_ROWS]],
+        more=max(0, len(objects) - MOST_ROWS),
+        everything=everything,
+    )
 
 
 @pages.get("/<name>")

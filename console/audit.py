@@ -3,25 +3,34 @@ many requests ended in which verdict over time."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import Blueprint, abort, render_template, request, url_for
+from flask import Blueprint, Response, abort, render_template, request, url_for
 
-from chaperone.store.interface import AuditStore, Query, StoreUnavailableError
+from chaperone.store.briefs import OMITTED, shortened
+from chaperone.store.interface import AuditStore, Found, Query, StoreUnavailableError
 from console.charts import bars
-from console.guarding import found, is_part, require, services
+from console.guarding import found, is_part, require, services, shown, visible_lines
 from console.policies import visible_yaml
-from console.records import row
+from console.records import clock_time, row
 
 pages = Blueprint("audit", __name__, url_prefix="/audit")
 
 KIND = "auditrecords"
 ROLE = "chaperone-viewer"
 PAGE = 50
+PATIENCE = 0.15
+"""Seconds after which a search is answered with what it has found; the page goes on by itself from there."""
+MOST_FOLDED = 20_000
+"""Characters of one long field that a page shows."""
+NO_FILE = re.compile(r"[^0-9A-Za-z-]")
 FIELDS = ("run", "agent", "user", "verb", "object", "namespace", "verdict", "risk", "policy", "text")
+PLACE = ("cursor", "shown")
+"""Terms of an address that say where in a search it is."""
 VERDICTS = ("Allow", "Hold", "Deny")
 RISKS = ("critical", "high", "medium", "low")
 
@@ -33,6 +42,20 @@ class Span:
     word: str
     seconds: float
     bucket: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """One part of a page of a search. total: rows of the page with this part. Addresses, "" where there is none: further,
+    of the next part of this page, when the search has come to back_to and goes on; older, of the next page; newest, of
+    the first page."""
+
+    rows: list[dict[str, str]]
+    total: int
+    further: str
+    older: str
+    newest: str
+    back_to: str
 
 
 SPANS = {
@@ -47,31 +70,86 @@ SPANS = {
 def searched() -> str:
     """Newest first, in pages. A faulty field is said at the form, and nothing is searched."""
     require("list", KIND, role=ROLE)
-    store, fault = the_store(), ""
-    rows, following = [], ""
+    store, results, fault = the_store(), None, ""
     try:
-        query = read_query()
-        page = store.search(query, limit=PAGE, cursor=request.args.get("cursor", ""))
-        rows = [row(entry) for entry in page.records]
-        if page.cursor:
-            terms: dict[str, Any] = {**request.args.to_dict(), "cursor": page.cursor}
-            following = url_for("audit.searched", **terms)
+        results = search(store)
     except ValueError as error:
         fault = str(error)
-    part = "audit_rows.html" if is_part() else "audit.html"
     return render_template(
-        part, rows=rows, following=following, fault=fault, asked=request.args, verdicts=VERDICTS, risks=RISKS
+        "audit_rows.html" if is_part() else "audit.html",
+        results=results,
+        fault=fault,
+        asked=request.args,
+        verdicts=VERDICTS,
+        risks=RISKS,
     )
+
+
+def search(store: AuditStore) -> Results:
+    """As the address says. Raises ValueError with the field's name."""
+    shown = _shown_before()
+    page = store.search(
+        read_query(),
+        limit=PAGE - shown,
+        cursor=request.args.get("cursor", ""),
+        brief=True,
+        patience=PATIENCE,
+    )
+    terms: dict[str, Any] = {
+        name: value for name, value in request.args.items() if value and name not in PLACE
+    }
+    following = {**terms, "cursor": page.cursor}
+    total = shown + len(page.records)
+    if page.searched:
+        following["shown"] = str(total)
+    return Results(
+        rows=[row(entry) for entry in page.records],
+        total=total,
+        further=url_for("audit.searched", **following) if page.searched else "",
+        older=url_for("audit.searched", **following) if page.cursor and not page.searched else "",
+        newest=url_for("audit.searched", **terms) if request.args.get("cursor") else "",
+        back_to=clock_time(page.searched)[:16] if page.searched else "",
+    )
+
+
+def _shown_before() -> int:
+    """Rows that the parts of this page have shown before this one. Raises ValueError."""
+    text = request.args.get("shown", "0")
+    if not (text.isascii() and text.isdecimal()) or not 0 <= int(text[:9]) < PAGE:
+        raise ValueError("shown: this place in the search is not one that the console has given out")
+    return int(text)
 
 
 @pages.get("/<audit_id>")
 def one(audit_id: str) -> str:
+    """Every record of one request; what is long in them is folded, and shown as far as a page can hold it."""
     require("get", KIND, role=ROLE)
     records = found(the_store().get(audit_id[:64]) or None, "request in the audit")
-    shown = [
-        {**row(entry), "yaml": visible_yaml(orjson.loads(orjson.dumps(entry.record)))} for entry in records
-    ]
-    return render_template("audit_request.html", records=shown)
+    return render_template("audit_request.html", records=[_whole(entry) for entry in records])
+
+
+@pages.get("/<audit_id>/data")
+def data(audit_id: str) -> Response:
+    """The same records as they are stored, one a line."""
+    require("get", KIND, role=ROLE)
+    records = found(the_store().get(audit_id[:64]) or None, "request in the audit")
+    lines = b"".join(entry.line + b"\n" for entry in records)
+    headers = {"Content-Disposition": f'attachment; filename="audit-{NO_FILE.sub("_", audit_id[:64])}.jsonl"'}
+    return Response(lines, mimetype="application/octet-stream", headers=headers)
+
+
+def _whole(entry: Found) -> dict[str, Any]:
+    brief = shortened(entry.record)
+    sizes = brief.pop(OMITTED)
+    folds = [_fold(name, entry.record[name], size) for name, size in sizes.items()]
+    return {**row(entry), "yaml": visible_yaml(brief), "folds": folds}
+
+
+def _fold(name: str, value: object, size: int) -> dict[str, Any]:
+    """A long field as JSON with indents, cut where a page has to end."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    cut = len(text) > MOST_FOLDED
+    return {"name": shown(name), "size": size, "text": visible_lines(text, MOST_FOLDED), "cut": cut}
 
 
 @pages.get("/counts")

@@ -10,6 +10,8 @@ from chaperone.core.on_behalf import FIELD
 from chaperone.kube.official import AGENT_POLICIES, AGENT_SESSIONS, APPROVAL_REQUESTS, Listing, Obj
 from console.person import Person
 
+CACHED = {"resourceVersion": "0"}
+"""Lists come from the API server's memory, for many open pages; they may be a moment behind, single objects are not."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 MOST_REASON = 1024
 
@@ -18,7 +20,7 @@ class Api(Protocol):
     """What is used of `chaperone.kube.official.Api`. Every call raises KubeError."""
 
     def find(self, path: str) -> Obj | None: ...
-    def list(self, path: str) -> Listing: ...
+    def list(self, path: str, **query: str) -> Listing: ...
     def create(self, path: str, obj: Mapping[str, Any]) -> Obj: ...
     def merge(self, path: str, patch: Mapping[str, Any]) -> Obj: ...
 
@@ -31,14 +33,14 @@ class Cluster:
 
     def approvals(self) -> tuple[Obj, ...]:
         """The newest first."""
-        return _newest_first(self.api.list(APPROVAL_REQUESTS.path()).items)
+        return _newest_first(self.api.list(APPROVAL_REQUESTS.path(), **CACHED).items)
 
     def approval(self, name: str) -> Obj | None:
         return self.api.find(APPROVAL_REQUESTS.path(name)) if NAME.fullmatch(name) else None
 
     def policies(self) -> tuple[Obj, ...]:
         """By name."""
-        items = self.api.list(AGENT_POLICIES.path()).items
+        items = self.api.list(AGENT_POLICIES.path(), **CACHED).items
         return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
 
     def policy(self, name: str) -> Obj | None:
@@ -46,7 +48,7 @@ class Cluster:
 
     def sessions(self) -> tuple[Obj, ...]:
         """The newest first."""
-        return _newest_first(self.api.list(AGENT_SESSIONS.path()).items)
+        return _newest_first(self.api.list(AGENT_SESSIONS.path(), **CACHED).items)
 
     def session(self, name: str) -> Obj | None:
         return self.api.find(AGENT_SESSIONS.path(name)) if NAME.fullmatch(name) else None

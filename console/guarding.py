@@ -37,3 +37,8 @@ def services() -> Any:
 def shown(value: object, most: int = 253) -> str:
     """A value from the cluster, made visible; "" for None."""
     return "" if value is None else visible(str(value), most)
+
+
+def visible_lines(value: object, most: int = 20_000) -> str:
+    """Text of strangers on several lines: line ends stay, whatever else cannot be seen is shown."""
+    return "\n".join(visible(line, most) for line in str(value)[:most].splitlines())

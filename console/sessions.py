@@ -22,6 +22,7 @@ pages = Blueprint("sessions", __name__, url_prefix="/sessions")
 KIND = "agentsessions"
 ROLE = "chaperone-viewer"
 PAGE = 200
+MOST_ROWS = 200
 ORDER = (Phase.ACTIVE, Phase.IDLE, Phase.TERMINATED, Phase.ENDED)
 
 Obj = Mapping[str, Any]
@@ -29,11 +30,17 @@ Obj = Mapping[str, Any]
 
 @pages.get("/")
 def listed() -> str:
-    """Active ones first."""
+    """Active ones first; with ?find= those whose agent, run, user or name holds these words."""
     require("list", KIND, role=ROLE)
-    rows = [_row(obj) for obj in services().cluster.sessions()]
+    words_asked = request.args.get("find", "").strip()[:253]
+    rows = [_row(obj) for obj in services().cluster.sessions() if _is_asked(obj, words_asked)]
     rows.sort(key=lambda entry: entry["order"])
-    return render_template("sessions_rows.html" if is_part() else "sessions.html", rows=rows)
+    return render_template(
+        "sessions_rows.html" if is_part() else "sessions.html",
+        rows=rows[:MOST_ROWS],
+        more=max(0, len(rows) - MOST_ROWS),
+        find=words_asked,
+    )
 
 
 @pages.get("/<name>")
@@ -80,10 +87,15 @@ def _timeline(session: Session) -> dict[str, Any] | None:
     ):
         return None
     try:
-        page = the_store().timeline(run, limit=PAGE, after=request.args.get("after", ""))
+        page = the_store().timeline(run, limit=PAGE, after=request.args.get("after", ""), brief=True)
     except ValueError:
         abort(400, "after: this place in the timeline is not one that the console has given out")
-    return {"rows": [row(entry) for entry in page.records], "next": page.cursor}
+    here, later = url_for("sessions.one", name=session.name), page.cursor
+    return {
+        "rows": [row(entry) for entry in page.records],
+        "first": here if request.args.get("after") else "",
+        "next": url_for("sessions.one", name=session.name, after=later) if later else "",
+    }
 
 
 def _approvals(session: Session) -> list[dict[str, str]]:
@@ -101,6 +113,12 @@ def _approvals(session: Session) -> list[dict[str, str]]:
         {"name": words.text(obj, "metadata.name"), "asked": words.asked(obj), "phase": words.phase(obj)}
         for obj in mine
     ]
+
+
+def _is_asked(obj: Obj, asked: str) -> bool:
+    spec = obj.get("spec") or {}
+    told = (spec.get("agent"), spec.get("run"), spec.get("username"), words.text(obj, "metadata.name"))
+    return not asked or any(asked.lower() in str(value or "").lower() for value in told)
 
 
 def _row(obj: Obj) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class Postgres:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
 
     @property
+    def folder(self) -> Path:
+        return self._folder
+
+    @property
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 

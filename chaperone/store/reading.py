@@ -60,7 +60,7 @@ class Reader:
         if patience is None or not rest:
             back = [searching.before(place)] if place else []
             return self._page(self._places([*base, *rest, *back], NEWEST, limit + 1), limit, brief=brief)
-        step = searching.TEXT_STEP if query.text else searching.STEP
+        step = searching.LINE_STEP if query.text or query.run else searching.STEP
         places, end = self._walk(base, rest, place, count=limit + 1, step=step, patience=patience)
         return self._page(places, limit, brief=brief, end=end)
 

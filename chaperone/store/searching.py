@@ -15,8 +15,8 @@ NEWEST = (records.c.at.desc(), records.c.id.desc())
 OLDEST = (records.c.at.asc(), records.c.id.asc())
 STEP = 20_000
 """Records that the first step of a search with patience looks at."""
-TEXT_STEP = 500
-"""The same where their lines have to be read."""
+LINE_STEP = 500
+"""The same where the records themselves have to be read, as no index holds what is asked."""
 LEAST_STEP = 100
 STEPS = 4
 """Steps of equal time into which the patience of a search is meant to fall."""

@@ -53,8 +53,9 @@ class FakeApi:
         self._answer()
         return self.objects.get(path)
 
-    def list(self, path: str) -> Listing:
+    def list(self, path: str, **query: str) -> Listing:
         self._answer()
+        assert query == {"resourceVersion": "0"}
         return Listing(tuple(obj for at, obj in self.objects.items() if at.startswith(path + "/")), "1")
 
     def create(self, path: str, obj: Mapping[str, Any]) -> Obj:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -33,17 +34,23 @@ class FakeStore:
 
     def __init__(self, *found: Found) -> None:
         self.found = found
+        self.searched = 0.0
         self.asked: list[tuple[Any, ...]] = []
 
-    def search(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page:
+    def search(
+        self, query: Query, *, limit: int = 50, cursor: str = "", brief: bool = False, patience: float = 0.0
+    ) -> Page:
         if cursor == "bad":
             raise ValueError("the cursor is not one of ours")
+        assert brief
+        assert 0 < patience < 0.3
         self.asked.append((query, limit, cursor))
-        return Page(self.found, "next-page")
+        return Page(self.found, "next-page", self.searched)
 
-    def timeline(self, run: str, *, limit: int = 1000, after: str = "") -> Page:
+    def timeline(self, run: str, *, limit: int = 1000, after: str = "", brief: bool = False) -> Page:
         if after == "bad":
             raise ValueError("the cursor is not one of ours")
+        assert brief
         self.asked.append((run, limit, after))
         return Page(self.found, "")
 
@@ -208,7 +215,7 @@ def test_without_a_store_the_audit_says_what_to_set(stage: Stage) -> None:
 
 def test_a_store_that_does_not_answer_is_said(stage: Stage) -> None:
     class Gone(FakeStore):
-        def search(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page:
+        def search(self, query: Query, **more: Any) -> Page:
             raise StoreUnavailableError("no connection")
 
     with_store(stage, Gone())
@@ -249,3 +256,96 @@ def test_a_place_in_a_timeline_that_is_none_is_said(stage: Stage) -> None:
     answer = viewer(stage).get("/sessions/coder-run-1?after=bad", base_url=URL)
     assert answer.status_code == 400
     assert "after" in answer.text
+
+
+def test_a_search_that_stopped_in_time_goes_on_by_itself(stage: Stage) -> None:
+    store = FakeStore(record())
+    store.searched = 1_700_000_000.0
+    with_store(stage, store)
+    victor = viewer(stage)
+    page = victor.get("/audit/?agent=coder&verb=", base_url=URL).text
+    further = url_in(page, "data-further")
+    assert further == "/audit/?agent=coder&cursor=next-page&shown=1"
+    assert 'hx-trigger="load"' in page
+    assert "Searched back to 2023-11-14 22:13" in page
+    part = victor.get(further, base_url=URL, headers={"HX-Request": "true"}).text
+    assert store.asked[-1][1:] == (49, "next-page")
+    assert part.lstrip().startswith("<tbody>")
+    assert "shown=2" in part
+    store.searched = 0.0
+    page = victor.get("/audit/?agent=coder", base_url=URL).text
+    assert "data-further" not in page
+    assert '<a href="/audit/?agent=coder&amp;cursor=next-page" rel="next">' in page
+
+
+def test_a_search_that_ends_with_nothing_says_so(stage: Stage) -> None:
+    store = FakeStore()
+    with_store(stage, store)
+    victor = viewer(stage)
+    store.searched = 1_700_000_000.0
+    assert "Nothing was found" not in victor.get("/audit/?agent=x", base_url=URL).text
+    store.search = lambda *asked, **more: Page((), "")  # type: ignore[method-assign]
+    assert "Nothing was found" in victor.get("/audit/?agent=x", base_url=URL).text
+    last = victor.get("/audit/?agent=x&cursor=c&shown=0", base_url=URL, headers={"HX-Request": "true"}).text
+    assert "Nothing was found" in last
+    assert "data-further" not in last
+
+
+@pytest.mark.parametrize("shown", ["-1", "50", "x", "9" * 40, "\u0663"])
+def test_a_place_that_was_not_given_out_is_refused(stage: Stage, shown: str) -> None:
+    store = FakeStore(record())
+    with_store(stage, store)
+    page = viewer(stage).get("/audit/", base_url=URL, query_string={"shown": shown}).text
+    assert "not one that the console has given out" in page
+    assert store.asked == []
+
+
+def test_objects_in_a_record_are_folded_bounded_and_escaped(stage: Stage) -> None:
+    states = {"state": "Present", "object": {"data": {HOSTILE: "x" * 300_000}}}
+    with_store(stage, FakeStore(record(objectBefore=states, requestObject={"small": HOSTILE})))
+    answer = viewer(stage).get("/audit/a-1", base_url=URL)
+    assert answer.status_code == 200
+    assert len(answer.data) < 60_000
+    assert "<summary>objectBefore <small>300," in answer.text
+    assert "requestObject:" in answer.text, "what is short stays where it is"
+    assert "<img" not in answer.text
+    assert "\x1b" not in answer.text
+    assert "&lt;img" in answer.text
+    assert "all of it is in the download" in answer.text
+
+
+def test_records_are_downloaded_as_they_are_stored(stage: Stage) -> None:
+    first, second = record(), replace(record(stage="RequestReceived"), line=b'{"a":1}')
+    with_store(stage, FakeStore(first, second))
+    answer = viewer(stage).get("/audit/a-1/data", base_url=URL)
+    assert answer.data == b'{}\n{"a":1}\n'
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="audit-a-1.jsonl"'
+    assert stage.browser("carol").get("/audit/a-1/data", base_url=URL).status_code == 403
+    assert viewer(stage).get("/audit/none/data", base_url=URL).status_code == 404
+
+
+def test_many_runs_are_bounded_and_found_by_a_word(stage: Stage) -> None:
+    for number in range(205):
+        stage.api.add(AGENT_SESSIONS, session(f"coder-{number}", run=f"run-{number}"))
+    victor = viewer(stage)
+    page = victor.get("/sessions/", base_url=URL).text
+    assert page.count("<tr>") == 201
+    assert "5 more that were seen less lately" in page
+    page = victor.get("/sessions/?find=RUN-204", base_url=URL).text
+    assert page.count("<tr>") == 2
+    assert 'hx-get="/sessions/?find=RUN-204"' in page, "it stays so when it is refreshed"
+    page = victor.get("/sessions/", base_url=URL, query_string={"find": HOSTILE}).text
+    assert "No run is called that" in page
+    assert "<img" not in page
+
+
+def test_many_approvals_are_bounded(stage: Stage) -> None:
+    for number in range(202):
+        stage.api.add(APPROVAL_REQUESTS, approval(f"apr-{number}"))
+    page = viewer(stage).get("/approvals/", base_url=URL).text
+    assert page.count("<tr>") == 201
+    assert "2 older ones are not shown" in page
+
+
+def url_in(page: str, attribute: str) -> str:
+    return unescape(page.split(f'{attribute}="', 1)[1].split('"', 1)[0])

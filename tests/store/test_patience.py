@@ -20,7 +20,7 @@ COUNT = 40
 def reader(bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Every third record is denied; a step is ten records, and every look at the clock takes a second."""
     monkeypatch.setattr(searching, "STEP", 10)
-    monkeypatch.setattr(searching, "TEXT_STEP", 10)
+    monkeypatch.setattr(searching, "LINE_STEP", 10)
     monkeypatch.setattr(searching, "LEAST_STEP", 10)
     monkeypatch.setattr(searching, "QUICKEST", 1)
     verdicts = ("Deny", "Allow", "Allow")
