@@ -39,6 +39,9 @@ WITH_BODY = "RequestResponse"
 """The level of a record that holds objects, as audit.k8s.io calls it."""
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 OFF = "Off"
+OPAQUE = "it came in a format that only the API server reads"
+ASKING = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
+"""Groups whose objects are questions: what is created in them is answered, and stored nowhere."""
 
 Look = Callable[[], Any]
 
@@ -103,7 +106,7 @@ class Changes:
         if self._engine is None or not (terms.bodies or terms.states) or not _is_write(request):
             return None
         masker = self._engine.masker(standing.terms or STANDARD, standing.run)
-        states = terms.states and not request.dry_run
+        states = terms.states and not request.dry_run and request.group not in ASKING
         change = Change(place_of(request), masker, self._most, states=states)
         found = ABSENT
         if states or request.verb == "patch":
@@ -169,7 +172,7 @@ class Change:
         self._fit(len(raw))
         decoded = decode(raw, request.content_type, request.verb)
         if not isinstance(decoded, Decoded):
-            raise UnrecordableError(f"it cannot be read: {decoded.reason}")
+            raise UnrecordableError(OPAQUE if decoded.opaque else f"it cannot be read: {decoded.reason}")
         write = Write(decoded.media, decoded.value, self._place)
         return recorded_body(write, found.object, self._masker)
 

@@ -15,7 +15,7 @@ import pytest
 from chaperone.core.body import Media
 from chaperone.core.masking import Masker, Terms
 from chaperone.core.masking.recorded import WITHOUT_OBJECT
-from gateway.changes import MOST_BYTES
+from gateway.changes import MOST_BYTES, OPAQUE
 from gateway.limits import RunKey
 from tests.gateway.stage import Reply, Scene, Stage, play, policy
 from tests.gateway.test_restoring import (
@@ -279,7 +279,15 @@ def test_a_body_in_protobuf_is_not_recorded() -> None:
         "POST", "/api/v1/namespaces/dev/configmaps", b"k8s\x00abc", "application/vnd.kubernetes.protobuf"
     )
     made = records_of(raw, governed=UNMASKED)
-    assert "protobuf" in made.received["unrecorded"]["requestObject"]
+    assert made.received["unrecorded"] == {"requestObject": OPAQUE}
+
+
+def test_a_question_changes_nothing() -> None:
+    review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {}}
+    made = records_of(send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review))
+    assert made.received["requestObject"] == review
+    assert "objectBefore" not in made.received
+    assert "responseObject" not in made.complete
 
 
 def packed(document: Any, *, cut: int = 0, encoding: str = "gzip") -> bytes:
