@@ -6,12 +6,14 @@ same terms.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 
 from chaperone import pattern_cache
 from chaperone.core.masking import STANDARD, Collect, Detector, Masker, Mint, Place, SecretPlace, Terms
-from chaperone.core.masking.known import KnownValues
+from chaperone.core.masking.known import KnownValues, Later
+from chaperone.core.masking.known_tiers import Compile, quick
 from chaperone.core.masking.report import Report
 from chaperone.core.masking.rules import built_in
 from chaperone.core.masking.stream import TextStream
@@ -21,6 +23,13 @@ from gateway.masking.gate import Gate, form_rules, is_gated
 from gateway.masking.per_run import PerRun
 from gateway.masking.sight import Clears, Sight, clears_nothing
 
+try:
+    from chaperone.core.masking.known_literals import literals
+except ImportError:  # no Hyperscan for this processor: known values are searched more slowly
+    COMPILED: Compile = quick
+else:
+    COMPILED = literals
+
 MOST_DETECTORS = 64
 MOST_MASKERS = 4
 """Terms under which one run is remembered: policies change while it runs."""
@@ -29,10 +38,10 @@ TEXT = "text"
 
 
 class Memory:
-    """What one run has been shown masked, and its maskers."""
+    """What one run has been shown masked, and its maskers. later: when automata are compiled that take long."""
 
-    def __init__(self) -> None:
-        self.known = KnownValues()
+    def __init__(self, later: Later) -> None:
+        self.known = KnownValues(compiled=COMPILED, later=later)
         self.maskers: dict[Terms, Masker] = {}
 
     def collect(self, found: SecretPlace) -> None:
@@ -48,7 +57,8 @@ class MaskingEngine:
 
     def __init__(self, key: bytes, folder: Path | None) -> None:
         self._mint = Mint(key)
-        self._memories = PerRun(Memory)
+        self._compiling = ThreadPoolExecutor(1, "known-values")
+        self._memories = PerRun(partial(Memory, self._compiling.submit))
         self._built_in = pattern_cache.detector(folder)
         self._gate = Gate(pattern_cache.engine(form_rules(built_in()), folder))
         self._with_more = lru_cache(MOST_DETECTORS)(

@@ -1,80 +1,85 @@
 """The values that were masked before in a run, found again in any text and in many forms.
 
-Bounded: the oldest values are forgotten first. Only the start of a form goes into the automaton, so that it stays small;
-the rest is compared, and a value that was cut short is found when at least half of it is there.
+Bounded: the oldest values are forgotten first. Values that have just come are in a small automaton that is built anew
+for each of them; when it is full it is set aside, and many such become one that is compiled, beside everything else. At
+no time is a value in none: the small ones serve until the compiled one is there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-
-import ahocorasick_rs
+from itertools import accumulate, chain
 
 from chaperone.core.masking.batch import Batch
 from chaperone.core.masking.detection import KnownSpan
 from chaperone.core.masking.known_forms import forms, is_telling
+from chaperone.core.masking.known_tiers import FEW, Compile, Form, Tier, quick
 
 MOST_VALUES = 2_000
 MOST_BYTES = 4 << 20
 """Of all values together, one form of each."""
-ANCHOR = 24
-"""Bytes of a form that the automaton looks for; the rest is compared."""
 MIN_BEGINNING = 3
 """Bytes of a value that has only begun."""
-MIN_PART = 32
-"""Bytes of a value that was cut short; fewer are a start that many values share."""
+JOIN = 12
+"""Automata of about one size that become one."""
+MOST_COMPILED = 8_192
+"""Forms in one compiled automaton: more take too long, and too much memory."""
 
-_NEWEST, _RECENT = 8, 128
-"""Values in the smallest automaton, which is built anew for each new value, and in the next, built anew for each full one
-before it. All others are in a third."""
-_QUICK = ahocorasick_rs.Implementation.ContiguousNFA
-"""Built in a fifth of the time that the fastest one takes for few values."""
-_NEVER = b"\0" * 64
 _PADDING = ord("=")
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 
+Later = Callable[[Callable[[], None]], object]
+"""Sees to it that some work is done, perhaps in another thread."""
+
+
+def at_once(work: Callable[[], None]) -> None:
+    work()
+
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """One form of one value. is_plain: the value as it is, whose neighbours say nothing about it."""
+class _Aside:
+    """Some values in an automaton of their own. is_final: alone, it is as good as it gets."""
 
-    text: bytes
-    placeholder: str
-    is_plain: bool
+    values: tuple[bytes, ...]
+    tier: Tier
+    is_final: bool
 
-
-class _Tier:
-    """An automaton over the starts of forms."""
-
-    def __init__(self, found: Iterable[_Form] = ()) -> None:
-        self.forms = list(found)
-        anchors = [form.text[:ANCHOR] for form in self.forms]
-        self._automaton = ahocorasick_rs.BytesAhoCorasick(anchors or [_NEVER], implementation=_QUICK)
-
-    def matches(self, raw: bytes) -> Iterator[tuple[int, int, _Form]]:
-        for index, start, _end in self._automaton.find_matches_as_indexes(raw, overlapping=True):
-            form = self.forms[index]
-            end = _end_of(form.text, raw, start)
-            if end - start >= min(len(form.text), max(MIN_PART, len(form.text) // 2)):
-                yield start, end, form
+    @property
+    def level(self) -> int:
+        """Those of one level are of about one size."""
+        level, most = 0, FEW
+        while len(self.tier.forms) > most:
+            level, most = level + 1, most * JOIN
+        return level
 
 
 class KnownValues:
-    """The values of one run. Any number of threads may add and look."""
+    """The values of one run. Any number of threads may add and look.
 
-    def __init__(self, most_values: int = MOST_VALUES, most_bytes: int = MOST_BYTES) -> None:
+    compiled: makes the automata that are searched for long. later: when it does.
+    """
+
+    def __init__(
+        self,
+        most_values: int = MOST_VALUES,
+        most_bytes: int = MOST_BYTES,
+        *,
+        compiled: Compile = quick,
+        later: Later = at_once,
+    ) -> None:
         self._most_values = most_values
         self._most_bytes = most_bytes
-        self._values: dict[bytes, tuple[_Form, ...]] = {}
+        self._compiled = compiled
+        self._later = later
+        self._values: dict[bytes, tuple[Form, ...]] = {}
         self._size = 0
-        self._newest: list[bytes] = []
-        self._recent: list[bytes] = []
-        self._tiers: tuple[_Tier, ...] | None = ()
-        self._settled = self._middle = _Tier()
+        self._fresh: list[bytes] = []
+        self._aside: list[_Aside] = []
+        self._tiers: tuple[Tier, ...] | None = ()
         self._lock = threading.Lock()
+        self._settling = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -91,12 +96,12 @@ class KnownValues:
         with self._lock:
             if raw in self._values:
                 return False
-            self._values[raw] = tuple(_Form(form, placeholder, form == raw) for form in forms(raw))
+            self._values[raw] = tuple(Form(form, placeholder, form == raw) for form in forms(raw))
             self._size += len(raw)
-            self._newest.append(raw)
+            self._fresh.append(raw)
             self._forget_oldest()
             self._tiers = None
-        return True
+            return True
 
     def spans(self, text: str) -> list[KnownSpan]:
         return [span for _, span in self.scan([text])]
@@ -119,11 +124,8 @@ class KnownValues:
             form.text.startswith(starts) for tier in self._current() for form in tier.forms
         )
 
-    def _tier(self, values: Iterable[bytes]) -> _Tier:
-        return _Tier(chain.from_iterable(self._values[value] for value in values))
-
     @staticmethod
-    def _span(batch: Batch, found: tuple[int, int, _Form]) -> tuple[int, KnownSpan]:
+    def _span(batch: Batch, found: tuple[int, int, Form]) -> tuple[int, KnownSpan]:
         start, end, form = found
         if not form.is_plain:
             start, end = _widened(batch.block, start, end)
@@ -132,40 +134,89 @@ class KnownValues:
         return index, KnownSpan(start, end, form.placeholder)
 
     def _forget_oldest(self) -> None:
+        """What is forgotten may still be found, until all in its automaton are, or it is joined."""
+        forgotten = False
         while len(self._values) > self._most_values or self._size > self._most_bytes:
             oldest = next(iter(self._values))
             del self._values[oldest]
             self._size -= len(oldest)
-            self._newest = [value for value in self._newest if value != oldest]
-            self._recent = [value for value in self._recent if value != oldest]
+            forgotten = True
+        if forgotten:
+            self._fresh = [value for value in self._fresh if value in self._values]
+            self._aside = [aside for aside in self._aside if self._lives(aside)]
 
-    def _current(self) -> tuple[_Tier, ...]:
-        """The automata as they must be now. What was forgotten may still be found until the next settling."""
+    def _lives(self, aside: _Aside) -> bool:
+        return any(value in self._values for value in reversed(aside.values))
+
+    # -- automata
+
+    def _current(self) -> tuple[Tier, ...]:
+        """All that there are."""
         tiers = self._tiers
-        if tiers is not None:
-            return tiers
-        with self._lock:
-            if len(self._newest) > _NEWEST:
-                self._recent += self._newest
-                self._newest = []
-                if len(self._recent) > _RECENT:
-                    self._settled = _Tier(chain.from_iterable(self._values.values()))
-                    self._recent = []
-                self._middle = self._tier(self._recent)
-            built = (self._settled, self._middle, self._tier(self._newest))
-            self._tiers = tiers = tuple(tier for tier in built if tier.forms)
+        if tiers is None:
+            with self._lock:
+                are_aside = len(self._aside)
+                self._tiers = tiers = self._arranged()
+                has_more = len(self._aside) > are_aside
+            if has_more:
+                self._later(self._settle)
         return tiers
 
+    def _arranged(self) -> tuple[Tier, ...]:
+        """Fresh values are set aside where the next one would make their automaton too large."""
+        while self._fresh:
+            values = _that_fit(self._fresh, self._values)
+            tier = Tier(self._forms(values), quick)
+            if tier.is_small and len(values) == len(self._fresh):
+                return (*(aside.tier for aside in self._aside), tier)
+            self._aside.append(_Aside(values, tier, is_final=tier.is_small))
+            self._fresh = self._fresh[len(values) :]
+        return tuple(aside.tier for aside in self._aside)
 
-def _end_of(form: bytes, raw: bytes, start: int) -> int:
-    """Where the form ends in the bytes: where the two begin to differ, when it was cut short."""
-    if raw.startswith(form, start):
-        return start + len(form)
-    low, high = min(ANCHOR, len(form)), len(form)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if raw.startswith(form[:middle], start) else (low, middle - 1)
-    return start + low
+    def _settle(self) -> None:
+        """Join and compile what was set aside. One thread does it at a time; the others go on with what there is."""
+        with self._settling:
+            while due := self._due():
+                self._replace(due, self._joined(due))
+
+    def _due(self) -> list[_Aside]:
+        """What becomes one compiled automaton next."""
+        with self._lock:
+            for level in sorted({aside.level for aside in self._aside}):
+                alike = [aside for aside in self._aside if aside.level == level]
+                if len(alike) >= JOIN:
+                    return alike[:JOIN]
+            return [aside for aside in self._aside if not aside.is_final][:1]
+
+    def _joined(self, parts: Sequence[_Aside]) -> _Aside:
+        with self._lock:
+            values = tuple(value for part in parts for value in part.values if value in self._values)
+            found = self._forms(values)
+        return _Aside(values, self._tier(found), is_final=True)
+
+    def _tier(self, found: Sequence[Form]) -> Tier:
+        if len(found) > MOST_COMPILED:
+            return Tier(found, quick)
+        try:
+            return Tier(found, self._compiled)
+        except ValueError:  # searched more slowly, then
+            return Tier(found, quick)
+
+    def _replace(self, parts: Sequence[_Aside], joined: _Aside) -> None:
+        """Values may have been forgotten meanwhile."""
+        with self._lock:
+            kept = [aside for aside in self._aside if not any(aside is part for part in parts)]
+            self._aside = [*kept, joined] if self._lives(joined) else kept
+            self._tiers = None
+
+    def _forms(self, values: Iterable[bytes]) -> list[Form]:
+        return list(chain.from_iterable(self._values[value] for value in values))
+
+
+def _that_fit(values: Sequence[bytes], known: Mapping[bytes, Sequence[Form]]) -> tuple[bytes, ...]:
+    """The first of these values, as many as fit into a small automaton; at least one."""
+    sizes = accumulate(len(known[value]) for value in values)
+    return tuple(values[: max(1, sum(size <= FEW for size in sizes))])
 
 
 def _widened(raw: bytes, start: int, end: int) -> tuple[int, int]:

@@ -6,7 +6,8 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from chaperone.core.masking.known import KnownValues
 from chaperone.core.masking.known_forms import is_telling
+from chaperone.core.masking.known_literals import literals
+from chaperone.core.masking.known_tiers import Anchors, Compile, quick
 
 VALUE = "s3cr&t/välue+with=all?"
 PLACEHOLDER = "masked-aaaa"
@@ -204,6 +207,14 @@ def test_raw_bytes_are_gated() -> None:
     assert not KnownValues().hits(b"hunter2-one")
 
 
+def test_what_may_become_a_value_is_told() -> None:
+    found = known("hunter2-one")
+    for token in (b"hunt", b"password=hun", b"x:hunter2-o", b"aHVudGVyMi"):
+        assert found.begins(token), token
+    for token in (b"", b"hu", b"=hu", b"hint", b"unter2"):
+        assert not found.begins(token), token
+
+
 def test_nothing_is_known_at_first() -> None:
     assert KnownValues().spans("hunter2-one") == []
 
@@ -245,3 +256,134 @@ def test_values_come_while_others_look() -> None:
         thread.join()
     assert failures == []
     assert len(found) == 450
+
+
+# What is compiled later
+
+
+class Pending:
+    """Work that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], None]] = []
+
+    def __call__(self, work: Callable[[], None]) -> None:
+        self.work.append(work)
+
+    def do(self) -> None:
+        while self.work:
+            self.work.pop(0)()
+
+
+def numbered(index: int) -> str:
+    return f"value-{index * 7919:07}-x"
+
+
+def all_found(found: KnownValues, indexes: range) -> bool:
+    return all(
+        numbered(index) in {span.placeholder for span in found.spans(f"see {numbered(index)}!")}
+        for index in indexes
+    )
+
+
+@pytest.mark.parametrize("engine", [quick, literals])
+def test_many_values_are_all_found_while_they_come(engine: Compile) -> None:
+    found = KnownValues(compiled=engine)
+    for index in range(300):
+        found.add(numbered(index), numbered(index))
+        assert found.hits(numbered(index).encode())
+        assert found.hits(numbered(index // 2).encode().hex().encode())
+    assert all_found(found, range(300))
+    assert not found.hits(b"value-0000001-x")
+
+
+def test_values_are_found_before_and_while_and_after_they_are_compiled() -> None:
+    later = Pending()
+    during: list[bool] = []
+
+    def slowly(anchors: Sequence[bytes]) -> Anchors:
+        index = len(found)
+        found.add(numbered(index), numbered(index))  # one more comes while these are compiled
+        during.append(all_found(found, range(index + 1)))
+        return literals(anchors)
+
+    found = KnownValues(compiled=slowly, later=later)
+    for index in range(150):
+        found.add(numbered(index), numbered(index))
+        found.spans("settle")
+    assert later.work
+    assert all_found(found, range(150))
+    later.do()
+    assert during
+    assert all(during)
+    assert all_found(found, range(150 + len(during)))
+
+
+def test_what_does_not_compile_is_found_all_the_same() -> None:
+    def refuses(_anchors: Sequence[bytes]) -> Anchors:
+        raise ValueError
+
+    found = KnownValues(compiled=refuses)
+    for index in range(150):
+        found.add(numbered(index), numbered(index))
+        found.spans("settle")
+    assert all_found(found, range(150))
+
+
+def test_what_was_forgotten_while_it_waited_is_not_compiled() -> None:
+    later = Pending()
+    compiled: list[int] = []
+
+    def counted(anchors: Sequence[bytes]) -> Anchors:
+        compiled.append(len(anchors))
+        if len(compiled) == 1:
+            for index in range(1000, 1200):
+                found.add(numbered(index), numbered(index))
+        return quick(anchors)
+
+    found = KnownValues(most_values=150, compiled=counted, later=later)
+    for index in range(150):
+        found.add(numbered(index), numbered(index))
+        found.spans("settle")
+    later.do()
+    assert compiled
+    assert len(found) == 150
+    assert all_found(found, range(1050, 1200))
+    later.do()
+    assert all_found(found, range(1050, 1200))
+    assert not found.spans(numbered(3))
+
+
+def test_a_value_of_many_lines_is_found_by_each_of_them() -> None:
+    lines = [f"kEy{index:05}Tm90IGEga2V5" for index in range(9000)]
+    found = KnownValues(compiled=literals)
+    found.add(numbered(0), numbered(0))
+    found.add("\n".join(lines), PLACEHOLDER)
+    assert all_found(found, range(1))
+    found.add("\n".join(lines[::-1][:100]) + "\nmore", "masked-other")
+    found.add(numbered(1), numbered(1))
+    for line in (lines[0], lines[4321], lines[-1]):
+        assert found.spans(f"log: {line}")
+    assert all_found(found, range(2))
+
+
+def test_values_come_while_others_look_and_compile() -> None:
+    failures: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        found = KnownValues(compiled=literals, later=pool.submit)
+
+        def add(worker: int) -> None:
+            for index in range(worker * 1000, worker * 1000 + 100):
+                found.add(numbered(index), numbered(index))
+                if not all_found(found, range(worker * 1000, index + 1, 13)) or not found.hits(
+                    numbered(index).encode()
+                ):
+                    failures.append(index)
+
+        threads = [threading.Thread(target=add, args=(worker,)) for worker in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert all(all_found(found, range(worker * 1000, worker * 1000 + 100)) for worker in range(3))
