@@ -20,10 +20,11 @@ from chaperone.settings.console import ConsoleSettings
 from chaperone.settings.loading import SettingsError, load_file
 from chaperone.store.interface import AuditStore, StoreMismatchError, StoreUnavailableError
 from chaperone.store.opening import open_store
+from chaperone.store.recording_store import Recordings
+from chaperone.store.recordings import open_recordings
 from console.app import Services, create_app
 from console.cluster import Cluster
 from console.login import LoginError, read_issuer
-from console.replay import FolderRecordings, Recordings
 from console.rights import Rights
 
 LONGEST_REQUEST_LINE = 4094
@@ -65,8 +66,12 @@ def build(settings: ConsoleSettings, issuer: Issuer) -> Flask:
 
 
 def _recordings(settings: ConsoleSettings) -> Recordings | None:
-    folder = settings.records.recordings
-    return FolderRecordings(Path(folder)) if folder else None
+    """Wherever the gateways keep them. Raises EndpointError."""
+    place = settings.records.recordings
+    try:
+        return open_recordings(place) if place else None
+    except StoreMismatchError as error:
+        raise EndpointError(f"records.recordings: {error}") from error
 
 
 def _records(address: str) -> Callable[[], AuditStore | None]:

@@ -1,77 +1,95 @@
-"""The page that plays a recording: a terminal in the browser's player, a command as its transcript. What is shown is
-checked against the seal in the audit record: length and SHA-256."""
+"""The page that plays a recording: a terminal in the browser's player, a command as its transcript. What is shown is held
+against the seal in the audit record: length and SHA-256. A recording passes through in pieces, never held whole."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
+from typing import NoReturn
 
 from flask import Blueprint, Response, abort, render_template, url_for
 
 from chaperone.core.legible import visible
+from chaperone.core.recording.naming import named
 from chaperone.core.recording.plain import plain_text
-from chaperone.core.recording.reading import Moment, Reading, UnreadableError, What
-from console.audit import the_store
-from console.guarding import found, require, services, shown
+from chaperone.core.recording.reading import Moment, Opening, Reading, UnreadableError, What
+from chaperone.core.recording_seal import Match, Seal, absence, match, seal_of
+from chaperone.store.interface import StoreUnavailableError
+from chaperone.store.recording_store import Recordings, Stored, lines_of
+from console.guarding import require, services, shown
 from console.records import clock_time
 
+__all__ = ["Recordings", "pages"]
+
+log = logging.getLogger(__name__)
 pages = Blueprint("replay", __name__, url_prefix="/recordings")
 
 KIND = "recordings"
 ROLE = "chaperone-viewer"
-NAME = re.compile(r"\d{4}/\d{2}/\d{2}/([0-9a-f][0-9a-f-]{7,63})\.(?:cast|jsonl)")
 MOST = 32 * 1024 * 1024
-"""Bytes of a recording that a page shows; the rest is for `kubectl chaperone replay`."""
+"""Bytes of a recording that a page shows and checks; the rest is for `kubectl chaperone replay`."""
 MOST_ROWS = 2000
-
-
-class Recordings(Protocol):
-    """Where recordings are read. Raises OSError."""
-
-    def read(self, name: str, most: int) -> bytes | None:
-        """The first `most` bytes; None where there is no such recording."""
-        ...
-
-
-class FolderRecordings:
-    """A folder as the gateway fills it; one that is still being written is read as far as it has come."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, name: str, most: int) -> bytes | None:
-        for path in (self._folder / name, self._folder / f"{name}.part"):
-            try:
-                with path.open("rb") as stream:
-                    return stream.read(most)
-            except FileNotFoundError:
-                continue
-        return None
+MOST_TEXT = 2 * 1024 * 1024
+"""Characters of all rows of a page."""
+UNSETTLED = "no recordings are configured: set records.recordings in the console's settings"
+TOO_LONG = (
+    "It is too long to be checked here: kubectl chaperone replay --store plays it with its seal,"
+    " kubectl chaperone audit verify --recordings checks all."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """What the audit says of a recording. word: sealed, broken, unfinished or unknown; told: in a sentence."""
+class Looked:
+    """What was seen of a recording. rows: of a transcript. has_more: there is more than the page shows. is_cut: it ends
+    within a line."""
 
-    word: str
+    opening: Opening
+    rows: list[dict[str, str]]
+    has_more: bool
+    verdict: Match
     told: str
+    is_cut: bool
+
+
+class Passing:
+    """Chunks on their way, counted and hashed."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._digest = hashlib.sha256()
+        self._last = b"\n"
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._digest.update(chunk)
+            self.size += len(chunk)
+            self._last = chunk[-1:] or self._last
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def ends_within_a_line(self) -> bool:
+        return self._last != b"\n"
 
 
 @pages.get("/<path:name>")
 def played(name: str) -> str:
     require("get", KIND, role=ROLE)
-    data = _read(name)
+    seal, unasked = _seal(name)
+    stored = _stored(name, seal)
     try:
-        reading = Reading(iter(data.splitlines(keepends=True)))
-        rows = [] if reading.opening.is_terminal else list(islice(_rows(reading), MOST_ROWS + 1))
+        looked = look(stored, seal, unasked)
     except UnreadableError as error:
         abort(422, f"this recording cannot be read: {error}")
-    opening = reading.opening
+    except OSError as error:
+        _away(name, error)
+    opening = looked.opening
     return render_template(
         "recording.html",
         name=name,
@@ -80,62 +98,110 @@ def played(name: str) -> str:
         facts=[(shown(word), shown(value, 500)) for word, value in opening.about.items() if value],
         began=clock_time(opening.timestamp),
         data=url_for("replay.data", name=name),
-        rows=rows[:MOST_ROWS],
-        more=len(rows) > MOST_ROWS or len(data) == MOST,
-        cut=reading.cut,
-        seal=seal(name, data),
+        file=url_for("replay.file", name=name),
+        rows=looked.rows,
+        more=looked.has_more,
+        cut=looked.is_cut,
+        verdict=looked.verdict.value,
+        told=looked.told,
     )
 
 
 @pages.get("/<path:name>/data")
 def data(name: str) -> Response:
-    """The recording itself, for the player."""
+    """For the player: whole lines, as many as it may show."""
     require("get", KIND, role=ROLE)
-    return Response(_read(name), mimetype="text/plain; charset=utf-8")
+    stored = _stored(name, _seal(name)[0])
+    return Response(whole_lines(stored.chunks), mimetype="text/plain; charset=utf-8")
 
 
-def seal(name: str, data: bytes) -> Seal:
-    """Compare with the audit record of the stream."""
-    said = _said_of(name)
-    if said is None:
-        return Seal("unfinished", "The stream has not ended yet, or its record is not in this store.")
-    if not said.get("sha256"):
-        return Seal(
-            "unknown",
-            f"The audit record has no seal for it: {shown(said.get('reason') or said.get('state'))}",
-        )
-    if said.get("bytes") == len(data) and said["sha256"] == hashlib.sha256(data).hexdigest():
-        state = shown(said.get("state"))
-        return Seal("sealed", f"Length and SHA-256 are those in the audit record ({state}).")
-    if len(data) == MOST:
-        return Seal("unknown", "Too long to be checked here: use kubectl chaperone audit verify.")
-    return Seal("broken", "It is NOT what the audit record sealed: somebody has changed it.")
+@pages.get("/<path:name>/file")
+def file(name: str) -> Response:
+    """The recording byte for byte, whatever it is."""
+    require("get", KIND, role=ROLE)
+    stored = _stored(name, _seal(name)[0])
+    answer = Response(stored.chunks, mimetype="application/octet-stream")
+    answer.content_length = stored.size
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name.rpartition("/")[2]}"'
+    return answer
 
 
-def _said_of(name: str) -> Mapping[str, Any] | None:
-    matched = NAME.fullmatch(name)
-    if matched is None or not services().settings.records.store:
-        return None
-    for entry in reversed(the_store().get(matched[1])):
-        said = entry.record.get("recording")
-        if isinstance(said, Mapping) and said.get("name") == name:
-            return said
-    return None
+def look(stored: Stored, seal: Seal | None, unasked: str) -> Looked:
+    """unasked: why there is no seal. Raises UnreadableError, and OSError."""
+    passing = Passing(stored.chunks)
+    reading = Reading(lines_of(passing))
+    rows, more = ([], False) if reading.opening.is_terminal else _first_rows(reading)
+    is_whole = stored.size <= MOST
+    if is_whole:
+        for _ in passing:
+            pass  # what no row was made of counts for the seal all the same
+    if seal is None:
+        verdict, told = Match.UNKNOWN, unasked
+    elif is_whole or (seal.sha256 and seal.size != stored.size):
+        verdict, told = match(seal, stored.size, passing.sha256)
+    else:
+        verdict, told = Match.UNKNOWN, TOO_LONG
+    is_cut = reading.cut or (is_whole and passing.ends_within_a_line)
+    return Looked(reading.opening, rows, more or not is_whole, verdict, told, is_cut)
 
 
-def _read(name: str) -> bytes:
-    if NAME.fullmatch(name) is None:
+def whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Up to MOST bytes; a line that was cut off would stop the player."""
+    left = MOST
+    for line in lines_of(chunks):
+        left -= len(line)
+        if left < 0 or not line.endswith(b"\n"):
+            return
+        yield line
+
+
+def _seal(name: str) -> tuple[Seal | None, str]:
+    """(what the audit says, why nobody could ask it). 404 for what is no name of a recording."""
+    known = named(name)
+    if known is None:
         abort(404, "there is no such recording")
-    recordings: Recordings | None = services().recordings
-    if recordings is None:
-        abort(503, "no recordings are configured: set records.recordings in the console's settings")
-    content: bytes = found(recordings.read(name, MOST), "recording")
-    return content
+    if not services().settings.records.store:
+        return None, "No audit store is configured, so its seal cannot be checked."
+    try:
+        store = services().records()
+        records = store.get(known.audit_id) if store is not None else ()
+    except StoreUnavailableError as error:
+        log.warning("a recording is shown without its seal: %s", error)
+        return None, "The audit store does not answer, so its seal cannot be checked now."
+    return seal_of([found.record for found in records], name), ""
 
 
-def _rows(reading: Reading) -> Iterator[dict[str, str]]:
+def _stored(name: str, seal: Seal | None) -> Stored:
+    """503 where the place of recordings does not answer, 404 and 410 where it has no such recording, with the reason."""
+    place: Recordings | None = services().recordings
+    if place is None:
+        abort(503, UNSETTLED)
+    try:
+        return place.stored(name)
+    except FileNotFoundError:
+        if seal is None:
+            abort(404, "there is no such recording, and the audit could not be asked for the reason")
+        abort(410 if seal.removed else 404, f"This recording is not there: {absence(seal)}.")
+    except OSError as error:
+        _away(name, error)
+
+
+def _away(name: str, error: OSError) -> NoReturn:
+    log.warning("the recording %s cannot be read: %s", name, error)
+    abort(503, "The store of recordings does not answer; try again. The console's log says why.")
+
+
+def _first_rows(reading: Reading) -> tuple[list[dict[str, str]], bool]:
+    """(what a page can take, whether there is more). Raises UnreadableError."""
+    rows: list[dict[str, str]] = []
+    left = MOST_TEXT
     for moment in reading.moments():
-        yield {"at": f"{moment.at:.3f}", "source": moment.source or moment.what.value, "text": _told(moment)}
+        text = _told(moment)
+        if len(rows) == MOST_ROWS or len(text) > left:
+            return rows, True
+        left -= len(text)
+        rows.append({"at": f"{moment.at:.3f}", "source": moment.source or moment.what.value, "text": text})
+    return rows, False
 
 
 def _told(moment: Moment) -> str:
