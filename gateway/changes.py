@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -105,9 +106,8 @@ class Changes:
         terms = change_terms(standing.governed.policies)
         if self._engine is None or not (terms.bodies or terms.states) or not _is_write(request):
             return None
-        masker = self._engine.masker(standing.terms or STANDARD, standing.run)
         states = terms.states and not request.dry_run and request.group not in ASKING
-        change = Change(place_of(request), masker, self._most, states=states)
+        change = self._change(self._engine, request, standing, states=states)
         found = ABSENT
         if states or request.verb == "patch":
             known = seen or request.payload.old_object
@@ -119,13 +119,26 @@ class Changes:
             change.before(found)
         return change
 
+    def attempted(self, request: Request, standing: Standing) -> Mapping[str, Any]:
+        """The body of a write that was not forwarded. Raises nothing."""
+        terms = change_terms(standing.governed.policies)
+        if self._engine is None or not terms.bodies or not _is_write(request):
+            return {}
+        change = self._change(self._engine, request, standing, states=False)
+        change.body(request, Found(request.payload.old_object))
+        return change.received
+
+    def _change(self, engine: Engine, request: Request, standing: Standing, *, states: bool) -> Change:
+        masker = partial(engine.masker, standing.terms or STANDARD, standing.run)
+        return Change(place_of(request), masker, self._most, states=states)
+
 
 class Change:
     """received, completed: what belongs into the first and into the last record of one mutation."""
 
     __slots__ = ("_masker", "_most", "_place", "copy", "received")
 
-    def __init__(self, place: Place, masker: Masker, most: int, *, states: bool) -> None:
+    def __init__(self, place: Place, masker: Callable[[], Masker], most: int, *, states: bool) -> None:
         self._place = place
         self._masker = masker
         self._most = most
@@ -174,7 +187,7 @@ class Change:
         if not isinstance(decoded, Decoded):
             raise UnrecordableError(OPAQUE if decoded.opaque else f"it cannot be read: {decoded.reason}")
         write = Write(decoded.media, decoded.value, self._place)
-        return recorded_body(write, found.object, self._masker)
+        return recorded_body(write, found.object, self._masker())
 
     def _before(self, found: Found) -> dict[str, Any]:
         if found.unknown:
@@ -199,7 +212,7 @@ class Change:
         return {"state": "Present", "items": kept, "truncated": truncated}
 
     def _state(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        return recorded_state(document, self._place, self._masker)
+        return recorded_state(document, self._place, self._masker())
 
 
 def _reason(error: Exception) -> str:

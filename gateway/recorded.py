@@ -131,6 +131,7 @@ class Recorded:
         services, now = self._path.services, self._path.clock()
         if not recorded:
             record = self.record(COMPLETE, code, reason)
+            record.update(self._attempted())
             record.update(more or {})
             try:
                 services.audit.write(record)
@@ -143,3 +144,11 @@ class Recorded:
         if self._approval is not None:
             executed = code if outcome is None else outcome
             self._path.tasks.spawn(services.holds.finish(self._approval, executed, self.audit_id))
+
+    def _attempted(self) -> Mapping[str, Any]:
+        """The body of a write that policy denies: nobody has another record of what was tried."""
+        request, standing = self.request, self.standing
+        denied = self.verdict is not None and self.verdict.action is Action.DENY
+        if not denied or request is None or standing is None or not request.body:
+            return {}
+        return self._path.changes.attempted(request, standing)

@@ -401,3 +401,34 @@ def test_data_that_is_binary_is_masked_as_what_it_is() -> None:
     found = live() | {"data": {"password": raw}}
     made = records_of(send("DELETE", PATH, b""), Api(objects(200, found)))
     assert raw not in made.text
+
+
+def denied(expression: str) -> Any:
+    rules = ({"name": "no", "match": {"expression": expression}, "action": "Deny"}, ALLOW)
+    return policy(*rules, masking={"profile": "Standard"})
+
+
+def test_what_policy_denies_is_recorded_as_it_was_tried() -> None:
+    body = config() | {"data": {"db.password": VALUE}}
+    governed = denied("object.metadata.name == 'c'")
+    made = records_of(send("POST", "/api/v1/namespaces/dev/configmaps", body), governed=governed)
+    assert made.reply.code == 403
+    assert made.received == {}
+    assert made.complete["requestObject"]["metadata"]["name"] == "c"
+    assert made.complete["level"] == "RequestResponse"
+    assert VALUE not in made.text
+
+
+def test_what_is_denied_by_its_path_alone_has_no_body_to_record() -> None:
+    governed = policy({"name": "no", "match": {"verbs": ["create"]}, "action": "Deny"})
+    made = records_of(send("POST", "/api/v1/namespaces/dev/configmaps", config()), governed=governed)
+    assert made.reply.code == 403
+    assert "requestObject" not in made.complete
+
+
+def test_a_denied_body_is_not_recorded_where_policy_does_without() -> None:
+    governed = denied("true")
+    governed["spec"]["recording"] = {"requestBodies": "Off"}
+    made = records_of(send("POST", "/api/v1/namespaces/dev/configmaps", config()), governed=governed)
+    assert made.reply.code == 403
+    assert "requestObject" not in made.complete
