@@ -130,7 +130,9 @@ async def gather(
         payload = replace(payload, old_object=live)
     elif needs.live:
         payload = await _with_live(request, payload, eyes)
-    if (needs.result and request.verb in ("update", "patch")) or (needs.body and _is_opaque(request, payload)):
+    if (needs.result and request.verb in ("update", "patch")) or (
+        needs.body and _is_opaque(request, payload)
+    ):
         payload = await _with_result(request, payload, eyes)
     return replace(request, payload=payload)
 
