@@ -29,8 +29,10 @@ MOST_FOLDED = 20_000
 """Characters of one long field that a page shows."""
 NO_FILE = re.compile(r"[^0-9A-Za-z-]")
 FIELDS = ("run", "agent", "user", "verb", "object", "namespace", "verdict", "risk", "policy", "text")
-PLACE = ("cursor", "shown")
+PLACE = ("cursor", "shown", "deep")
 """Terms of an address that say where in a search it is."""
+RARE = ("user", "policy", "risk", "code", "text", "since", "until")
+"""Fields that the form unfolds where they are used."""
 VERDICTS = ("Allow", "Hold", "Deny")
 RISKS = ("critical", "high", "medium", "low")
 
@@ -82,6 +84,8 @@ def searched() -> str:
         asked=request.args,
         verdicts=VERDICTS,
         risks=RISKS,
+        spans=SPANS,
+        more=any(request.args.get(name) for name in RARE),
     )
 
 
@@ -98,16 +102,17 @@ def search(store: AuditStore) -> Results:
     terms: dict[str, Any] = {
         name: value for name, value in request.args.items() if value and name not in PLACE
     }
-    following = {**terms, "cursor": page.cursor}
+    deep = "deep" in request.args
     total = shown + len(page.records)
-    if page.searched:
-        following["shown"] = str(total)
+    following = {**terms, "cursor": page.cursor, "shown": total, "deep": "1" if deep else None}
     return Results(
         rows=[row(entry) for entry in page.records],
         total=total,
         further=url_for("audit.searched", **following) if page.searched else "",
-        older=url_for("audit.searched", **following) if page.cursor and not page.searched else "",
-        newest=url_for("audit.searched", **terms) if request.args.get("cursor") else "",
+        older=url_for("audit.searched", **terms, cursor=page.cursor, deep="1")
+        if page.cursor and not page.searched
+        else "",
+        newest=url_for("audit.searched", **terms) if deep else "",
         back_to=clock_time(page.searched)[:16] if page.searched else "",
     )
 
@@ -160,7 +165,8 @@ def counted() -> str:
     now = services().clock()
     begin = (now - span.seconds) // span.bucket * span.bucket
     chart = bars(the_store().counts(begin, now, span.bucket), begin, now, span.bucket)
-    return render_template("audit_counts.html", chart=chart, span=span, spans=SPANS)
+    within = next(word for word, known in SPANS.items() if known == span)
+    return render_template("audit_counts.html", chart=chart, span=span, spans=SPANS, within=within)
 
 
 def the_store() -> AuditStore:
@@ -183,7 +189,10 @@ def read_query() -> Query:
         if not code.isdigit() or not 100 <= int(code) <= 599:
             raise ValueError("code: a number from 100 to 599")
         query = replace(query, code=int(code))
-    return replace(query, since=_moment("since"), until=_moment("until"))
+    since, until = _moment("since"), _moment("until")
+    if (within := request.args.get("within", "")) in SPANS and not since:
+        since = services().clock() - SPANS[within].seconds
+    return replace(query, since=since, until=until)
 
 
 def _moment(name: str) -> float:

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from chaperone.store.interface import Tally
 
 WIDTH, HEIGHT = 960, 220
+DAY = 86_400.0
+STEPS = (600.0, 1800.0, 3600.0, 4 * 3600.0, DAY, 5 * DAY)
+"""Seconds between two words along the bottom."""
 VERDICTS = ("Allow", "Hold", "Deny")
 """In the order in which they are stacked, from below; whatever else ended without a verdict comes last."""
 OTHER = "none"
@@ -57,7 +60,7 @@ def bars(tallies: Iterable[Tally], begin: float, end: float, bucket: float) -> C
         (verdict, sum(count for (_, word), count in counts.items() if word == verdict))
         for verdict in (*VERDICTS, OTHER)
     )
-    return Chart(pieces, _ticks(begin, end), highest, totals)
+    return Chart(pieces, _ticks(begin, end, number * bucket), highest, totals)
 
 
 def _stack(
@@ -71,7 +74,7 @@ def _stack(
             continue
         height = count / highest * (HEIGHT - 10)
         level -= height
-        title = f"{when}: {count} {verdict}"
+        title = f"{when}: {count:,} {verdict}"
         yield Piece(
             round(at * step + 0.5, 2),
             round(level, 2),
@@ -82,12 +85,14 @@ def _stack(
         )
 
 
-def _ticks(begin: float, end: float) -> tuple[tuple[float, str], ...]:
-    words = "%H:%M" if end - begin <= 2 * 86_400 else "%d %b"
+def _ticks(begin: float, end: float, width: float) -> tuple[tuple[float, str], ...]:
+    """At full hours and days, at most eight. width: seconds that the picture is wide."""
+    apart = next(step for step in STEPS if step * 8 >= end - begin or step == STEPS[-1])
+    words = "%H:%M" if apart < DAY else "%d %b"
+    whole = min(apart, DAY)
+    first = -(-begin // whole) * whole
+    moments = [first + number * apart for number in range(8) if first + number * apart < end]
     return tuple(
-        (
-            round(WIDTH * part / 6, 1),
-            f"{datetime.fromtimestamp(begin + (end - begin) * part / 6, UTC):{words}}",
-        )
-        for part in range(6)
+        (round(WIDTH * (at - begin) / width, 1), f"{datetime.fromtimestamp(at, UTC):{words}}")
+        for at in moments
     )

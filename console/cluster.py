@@ -69,6 +69,9 @@ class Cluster:
 
 
 def _newest_first(items: tuple[Obj, ...]) -> tuple[Obj, ...]:
-    return tuple(
-        sorted(items, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""), reverse=True)
-    )
+    """Those of one second by name: a page that is asked for again must not turn its rows round."""
+
+    def place(item: Obj) -> tuple[str, str]:
+        return str(item["metadata"].get("creationTimestamp") or ""), str(item["metadata"]["name"])
+
+    return tuple(sorted(items, key=place, reverse=True))

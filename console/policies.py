@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from flask import Blueprint, render_template
+from flask import Blueprint, g, render_template
 
 from chaperone.core.legible import visible
 from console.guarding import found, require, services, shown
@@ -15,6 +15,7 @@ pages = Blueprint("policies", __name__, url_prefix="/policies")
 
 KIND = "agentpolicies"
 ROLE = "chaperone-viewer"
+MOST_RUNS = 20
 
 Obj = Mapping[str, Any]
 
@@ -47,7 +48,9 @@ def visible_yaml(value: object) -> str:
 
 
 def _runs(policy: str) -> list[dict[str, str]]:
-    """The sessions that this policy governs, where the person may see sessions."""
+    """The newest sessions that this policy governs, where the person may see sessions."""
+    if not services().rights.may(g.person, "list", "agentsessions"):
+        return []
     governed = (
         session for session in services().cluster.sessions() if policy in _list(session, "spec", "policies")
     )
@@ -61,7 +64,7 @@ def _runs(policy: str) -> list[dict[str, str]]:
             "phase": shown(_mapping(session, "status").get("phase") or "Active"),
         }
         for session in governed
-    ][:50]
+    ][:MOST_RUNS]
 
 
 def _row(policy: Obj) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def _subject(entry: Obj) -> str:
 
 def _described(entry: Obj) -> Iterator[str]:
     for key, value in entry.items():
-        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        words = ", ".join(str(item) or '""' for item in value) if isinstance(value, list) else str(value)
         yield f"{key}: {visible(words, 500)}"
 
 

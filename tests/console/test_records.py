@@ -227,7 +227,7 @@ def test_a_chart_is_drawn_from_counts(stage: Stage) -> None:
     for span in ("1h", "24h", "7d", "30d", "nonsense"):
         page = viewer(stage).get(f"/audit/counts?span={span}", base_url=URL).text
         assert 'class="bar-allow"' in page
-        assert "<td>7</td>" in page
+        assert '<td class="number">7</td>' in page
 
 
 def test_a_policy_shows_whom_it_governs(stage: Stage) -> None:
@@ -275,7 +275,7 @@ def test_a_search_that_stopped_in_time_goes_on_by_itself(stage: Stage) -> None:
     store.searched = 0.0
     page = victor.get("/audit/?agent=coder", base_url=URL).text
     assert "data-further" not in page
-    assert '<a href="/audit/?agent=coder&amp;cursor=next-page" rel="next">' in page
+    assert '<a href="/audit/?agent=coder&amp;cursor=next-page&amp;deep=1" rel="next">' in page
 
 
 def test_a_search_that_ends_with_nothing_says_so(stage: Stage) -> None:
@@ -345,6 +345,25 @@ def test_many_approvals_are_bounded(stage: Stage) -> None:
     page = viewer(stage).get("/approvals/", base_url=URL).text
     assert page.count("<tr>") == 201
     assert "2 older ones are not shown" in page
+
+
+def test_a_stretch_of_time_until_now(stage: Stage) -> None:
+    store = FakeStore(record())
+    with_store(stage, store)
+    victor = viewer(stage)
+    victor.get("/audit/?within=24h", base_url=URL)
+    assert store.asked[-1][0] == Query(since=stage.now[0] - 86_400)
+    victor.get("/audit/?within=nonsense", base_url=URL)
+    assert store.asked[-1][0] == Query()
+
+
+def test_runs_of_a_policy_are_for_those_who_may_see_runs(stage: Stage) -> None:
+    stage.api.add(AGENT_SESSIONS, session())
+    stage.api.add(AGENT_POLICIES, {"metadata": {"name": "coders"}, "spec": {}})
+    stage.api.allow("paula", "get", "agentpolicies")
+    assert "run-1" not in stage.browser("paula").get("/policies/coders", base_url=URL).text
+    page = viewer(stage).get("/policies/coders", base_url=URL).text
+    assert '<a href="/sessions/coder-run-1">coder · run-1</a>' in page
 
 
 def url_in(page: str, attribute: str) -> str:
