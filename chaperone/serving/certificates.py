@@ -8,7 +8,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from chaperone.serving.terms import Listen
+from chaperone.settings.serving import TlsListenSettings
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ Times = tuple[int, ...]
 class Certificates:
     """Hands out one context for as long as the files stay the same. Called for every new connection."""
 
-    def __init__(self, settings: Listen) -> None:
+    def __init__(self, settings: TlsListenSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._times: Times = ()

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
-
-class Listen(Protocol):
-    """Where it listens, always with TLS."""
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def certificate(self) -> Path: ...
-    @property
-    def key(self) -> Path: ...
-    @property
-    def client_ca(self) -> Path | None: ...
+from chaperone.settings.serving import TlsListenSettings
 
 
 class Terms(Protocol):
     """drain: seconds at shutdown for running requests to end. threads: requests at the same time in one worker."""
 
     @property
-    def listen(self) -> Listen: ...
+    def listen(self) -> TlsListenSettings: ...
     @property
     def workers(self) -> int: ...
     @property

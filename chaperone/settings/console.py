@@ -13,26 +13,15 @@ from urllib.parse import urlsplit
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
 from chaperone.settings.recordings import place_fault
+from chaperone.settings.serving import TlsListenSettings
 from chaperone.settings.webhook import DNS_NAME, KubernetesSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleListenSettings:
+class ConsoleListenSettings(TlsListenSettings):
     """Where people's browsers connect. Always TLS: the session cookie travels on no other connection."""
 
-    certificate: Annotated[
-        Path, Setting("PEM file with the server certificate and its chain", must_exist=True)
-    ]
-    key: Annotated[Path, Setting("PEM file with the private key of the certificate", must_exist=True)]
-    address: Annotated[str, Setting("address to listen on; 127.0.0.1 for this machine alone")] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, Setting("TCP port", at_least=1, at_most=65535)] = 8444
-    client_ca: Annotated[
-        Path | None,
-        Setting(
-            "PEM file with the CA of client certificates that are then required; none: any browser may connect",
-            must_exist=True,
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,28 +12,17 @@ from pathlib import Path
 from typing import Annotated
 
 from chaperone.settings.loading import Seconds, Setting, SettingFault
+from chaperone.settings.serving import TlsListenSettings
 
 DNS_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 USERNAME = r"[^\x00-\x1f\x7f]{1,512}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookListenSettings:
+class WebhookListenSettings(TlsListenSettings):
     """Where the API server connects. Always TLS: an API server speaks nothing else to a webhook."""
 
-    certificate: Annotated[
-        Path, Setting("PEM file with the server certificate and its chain", must_exist=True)
-    ]
-    key: Annotated[Path, Setting("PEM file with the private key of the certificate", must_exist=True)]
-    address: Annotated[str, Setting("address to listen on; 127.0.0.1 for this machine alone")] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, Setting("TCP port", at_least=1, at_most=65535)] = 9443
-    client_ca: Annotated[
-        Path | None,
-        Setting(
-            "PEM file with the CA of client certificates that are then required; none: any client may ask",
-            must_exist=True,
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
