@@ -13,13 +13,14 @@ from typing import Any
 
 from chaperone.kube.connection import Connection
 from chaperone.kube.errors import RefusedError
-from chaperone.kube.mirror import Mirror, MirrorTerms, Object, OnChange, Resource
+from chaperone.kube.mirror import MirrorTerms, Object, OnChange, Resource
+from chaperone.kube.mirrored import MirroredStore
 
 APPROVALS = Resource("chaperone.dev", "v1alpha1", "approvalrequests")
 
 
-class ApprovalStore:
-    """`run` keeps the mirror. clock: monotonic seconds; jitter: a number in [0, 1) each time."""
+class ApprovalStore(MirroredStore):
+    """Whoever waits for an approval is told of its changes."""
 
     def __init__(
         self,
@@ -31,21 +32,17 @@ class ApprovalStore:
         on_change: OnChange | None = None,
     ) -> None:
         """on_change: told of every change of every approval."""
-        self._connection = connection
-        self._on_change = on_change
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-        self.mirror = Mirror(
+        super().__init__(
             connection,
             APPROVALS,
+            keep=without_bulk,
             clock=clock,
             jitter=jitter,
             on_change=self._changed,
-            keep=without_bulk,
             terms=terms,
         )
-
-    async def run(self) -> None:
-        await self.mirror.run()
+        self._on_change = on_change
+        self._waiting: dict[str, set[asyncio.Event]] = {}
 
     @contextmanager
     def changes(self, name: str) -> Iterator[asyncio.Event]:
@@ -64,29 +61,11 @@ class ApprovalStore:
         """As last mirrored, without its bulk; None when it is not there (yet)."""
         return self.mirror.objects.get(name)
 
-    async def get(self, name: str) -> dict[str, Any] | None:
-        """As the API has it now; None when there is none. Raises KubeError."""
-        try:
-            return await self._connection.get(f"{APPROVALS.path}/{name}")
-        except RefusedError as refused:
-            if refused.not_found:
-                return None
-            raise
-
-    async def create(self, obj: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The stored object, or None when one of that name is already there. Raises KubeError."""
-        try:
-            return await self._connection.post(APPROVALS.path, obj)
-        except RefusedError as refused:
-            if refused.already_exists:
-                return None
-            raise
-
     async def patch_status(self, name: str, patch: Mapping[str, Any]) -> dict[str, Any] | None:
         """Merge into the status: the new object, or None when the patch names a resourceVersion at which the object
         no longer is (somebody was first). Raises KubeError; after UnreachableError it may have been written."""
         try:
-            return await self._connection.merge_patch(f"{APPROVALS.path}/{name}/status", patch)
+            return await self.merge_status(name, patch)
         except RefusedError as refused:
             if refused.conflict:
                 return None

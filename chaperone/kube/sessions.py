@@ -7,7 +7,8 @@ from typing import Any
 
 from chaperone.kube.connection import Connection
 from chaperone.kube.errors import RefusedError
-from chaperone.kube.mirror import Mirror, MirrorTerms, Object, OnChange, Resource
+from chaperone.kube.mirror import MirrorTerms, Object, OnChange, Resource
+from chaperone.kube.mirrored import MirroredStore
 
 SESSIONS = Resource("chaperone.dev", "v1alpha1", "agentsessions")
 TERMS = MirrorTerms(max_objects=200_000, backoff_first=0.1, backoff_most=5.0)
@@ -27,9 +28,8 @@ _KEPT = {
 }
 
 
-class SessionStore:
-    """`run` keeps the mirror. clock: monotonic seconds; jitter: a number in [0, 1) each time. on_change: told of every
-    change, and of what is gone (None)."""
+class SessionStore(MirroredStore):
+    """All sessions of all runs."""
 
     def __init__(
         self,
@@ -40,43 +40,21 @@ class SessionStore:
         on_change: OnChange,
         terms: MirrorTerms = TERMS,
     ) -> None:
-        self._connection = connection
-        self.mirror = Mirror(
+        super().__init__(
             connection,
             SESSIONS,
+            keep=without_bulk,
             clock=clock,
             jitter=jitter,
             on_change=on_change,
-            keep=without_bulk,
             terms=terms,
         )
-
-    async def run(self) -> None:
-        await self.mirror.run()
-
-    async def get(self, name: str) -> dict[str, Any] | None:
-        """As the API has it now; None when there is none. Raises KubeError."""
-        try:
-            return await self._connection.get(f"{SESSIONS.path}/{name}")
-        except RefusedError as refused:
-            if refused.not_found:
-                return None
-            raise
-
-    async def create(self, obj: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The stored object, or None when one of that name is already there. Raises KubeError."""
-        try:
-            return await self._connection.post(SESSIONS.path, obj)
-        except RefusedError as refused:
-            if refused.already_exists:
-                return None
-            raise
 
     async def patch_status(self, name: str, patch: Mapping[str, Any]) -> dict[str, Any] | None:
         """Merge into the status: the new object, or None when there is no such session. Raises KubeError: a conflict
         too, when the patch names a resourceVersion at which the object no longer is."""
         try:
-            return await self._connection.merge_patch(f"{SESSIONS.path}/{name}/status", patch)
+            return await self.merge_status(name, patch)
         except RefusedError as refused:
             if refused.not_found:
                 return None
