@@ -123,6 +123,33 @@ def first_line(fault: Exception) -> str:
     return words[0][:300] if words else type(fault).__name__
 
 
+class OpenFile:
+    """The file of an SQLite store that is written to. SQLite goes on writing to a file that was removed, and nobody would
+    ever read what it writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is: tuple[int, int] | None = None
+
+    def opened(self) -> None:
+        """It is this one from now on."""
+        self._is = self._found()
+
+    def check(self) -> None:
+        """Raises StoreUnavailableError when another file or none has its name."""
+        if self._found() != self._is:
+            raise StoreUnavailableError(
+                f"the audit store {self._path} was removed or replaced while it was open"
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 class FileLock:
     """A lock between processes of one machine; let go of when its process ends, however it ends."""
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chaperone.core.chain import Link, Sealed, origin, read_checkpoint, read_sealed
 from chaperone.core.timestamp import unix_seconds
-from chaperone.store.engine import FileLock, is_sqlite, make_engine, make_file, shown, unavailable
+from chaperone.store.engine import FileLock, OpenFile, is_sqlite, make_engine, make_file, shown, unavailable
 from chaperone.store.facts import NOBODY, FactFinder, Facts, digest_of
 from chaperone.store.inserting import Batch, PlaceTakenError, Row, commit_batch
 from chaperone.store.interface import StoreUnavailableError
@@ -50,6 +50,7 @@ class StoreWriter:
         self._numbers: dict[Caller, int] = {NOBODY: 0}
         self._facts = FactFinder()
         file = Path(str(url.database))
+        self._file = OpenFile(file) if is_sqlite(url) else None
         self._turn = FileLock(file.with_name(f"{file.name}.lock")) if is_sqlite(url) else None
         own = re.sub(r"[^a-z0-9.-]", "_", writer)
         self._own = FileLock(file.with_name(f"{file.name}.{own}.lock")) if is_sqlite(url) else None
@@ -69,6 +70,8 @@ class StoreWriter:
             raise StoreUnavailableError(f"the audit store {shown(self._url)} is not open")
         facts = self._facts.of_batch(batch)
         try:
+            if self._file is not None:
+                self._file.check()
             with unavailable("the audit store did not take a batch"), self._in_turn():
                 self._write(connection, batch, facts, checkpoint, durable=durable or checkpoint is not None)
         except BaseException:
@@ -89,11 +92,14 @@ class StoreWriter:
     # Opening
 
     def _open(self) -> Link | None:
+        self._numbers = {NOBODY: 0}  # it may be another store by now, as after a restore
         if self._turn is not None:
             make_file(self._url)
         with self._in_turn():
             migrate(self._engine)
         self._connection = connection = self._engine.connect()
+        if self._file is not None:
+            self._file.opened()
         self._hold_alone(connection)
         with self._in_turn(), connection.begin():
             self._number = self._register(connection)
