@@ -21,7 +21,7 @@ from chaperone.core.masking.text_finder import TextFinder
 from gateway.limits import RunKey
 from gateway.masking.gate import Gate, form_rules, is_gated
 from gateway.masking.per_run import PerRun
-from gateway.masking.sight import Clears, Sight, clears_nothing
+from gateway.masking.sight import CLEARS_NOTHING, Clears, Sight
 
 try:
     from chaperone.core.masking.known_literals import literals
@@ -100,9 +100,8 @@ class MaskingEngine:
 
     def clears(self, terms: Terms, run: RunKey, place: Place) -> Clears:
         if not is_gated(place, terms):
-            return clears_nothing
-        gate, known = self._gate, self._memories.of(run).known
-        return lambda raw: gate.clears(raw, known)
+            return CLEARS_NOTHING
+        return Clears(self._gate.doubtful, self._memories.of(run).known.hits)
 
 
 class CountedStream:

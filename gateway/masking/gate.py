@@ -2,15 +2,17 @@
 
 Only for kinds whose shape the API server fixes, under the standard profile without names or patterns of a policy's own,
 and only where Hyperscan is. An object is cleared when nothing in its bytes could make the engine mask: no form of a
-credential, no known value, no escapes outside of managed fields (so that every string stands there as it is), no name of
+credential, no escapes outside of managed fields (so that every string stands there as it is), no name of
 a secret where a value follows, no base64 of a text. Whatever may be one of these is left to the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from itertools import accumulate
+from typing import Any
 
 from chaperone.core.masking import Detector, Place, Terms
 from chaperone.core.masking.keys import LONGEST, is_secret, judgement, secret_stems
@@ -106,10 +108,6 @@ or in a text; then names beside values, addresses with a password, base64, flags
 between the parts of the JSON, which none of the others expects."""
 
 
-class Known(Protocol):
-    def hits(self, raw: bytes) -> bool: ...
-
-
 def is_gated(place: Place, terms: Terms) -> bool:
     """Whether the gate may be asked about these objects."""
     ordinary = not (terms.is_strict or terms.keys or terms.patterns)
@@ -127,7 +125,9 @@ class Gate:
     def __init__(self, forms: Detector) -> None:
         self._forms = forms
         self._raw = b""
-        self._suspect = False
+        self._starts: list[int] = []
+        self._found: set[int] = set()
+        self._done = range(0)
         self._database = _compiled()
         self._looks = {
             STEM: self._is_secret,
@@ -136,24 +136,36 @@ class Gate:
             PACKED: self._is_packed,
         }
 
-    def clears(self, raw: bytes, known: Known) -> bool:
-        """Whether nothing would be masked in `raw`: one object, or several with commas between them."""
-        if self._database is None or self._forms.hits(raw):
-            return False
-        self._raw, self._suspect = raw, False
+    def doubtful(self, items: Sequence[bytes]) -> Collection[int]:
+        """Which of these objects may hold something that would be masked for its place or its form. What a run knows is
+        not asked for."""
+        if self._database is None:
+            return range(len(items))
+        found = self._by_place(items)
+        if self._forms.hits(b"\n".join(items)):
+            found.update(index for index, item in enumerate(items) if self._forms.hits(item))
+        return found
+
+    def _by_place(self, items: Sequence[bytes]) -> set[int]:
+        self._raw = b",".join(items)
+        self._starts = list(accumulate((len(item) + 1 for item in items[:-1]), initial=0))
+        self._found, self._done = set(), range(0)
         try:
-            self._database.scan(raw, self._matched)
-        except hyperscan.ScanTerminated:
-            return False
+            self._database.scan(self._raw, self._matched)
         finally:
             self._raw = b""
-        return not self._suspect and not known.hits(raw)
+        return self._found
 
-    def _matched(self, kind: int, _start: int, end: int, _flags: int, _context: object) -> bool:
-        """True ends the scan."""
+    def _matched(self, kind: int, _start: int, end: int, _flags: int, _context: object) -> None:
+        """One look is enough for an object that is found."""
+        if end in self._done:
+            return
         look = self._looks.get(kind)
-        self._suspect = look is None or look(end)
-        return self._suspect
+        if look is None or look(end):
+            index = bisect_right(self._starts, end - 1) - 1
+            self._found.add(index)
+            last = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._raw) + 1
+            self._done = range(self._starts[index] + 1, last)
 
     def _is_secret(self, end: int) -> bool:
         """end: behind the first byte of the value. An empty value is none; managed fields (`f:secret`) and the sources

@@ -66,7 +66,7 @@ class ListBody(StoredBody):
     # -- items
 
     def _items(self, batch: Batch) -> bytes:
-        return batch.separator.join([self._sight.raw(item) for item in batch.items])
+        return batch.separator.join(self._sight.items(batch.items))
 
     def _rows(self, batch: Batch) -> bytes:
         """Rows are read by the columns of their Table."""

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chaperone.core.masking import Collect, Echo, Masker, Place, Report
 from gateway.masking import json_text
 
-Clears = Callable[[bytes], bool]
-"""Whether raw JSON is known to hold nothing that would be masked, without decoding it."""
+
+@dataclass(frozen=True, slots=True)
+class Clears:
+    """A fast look at the raw JSON of objects. doubtful: which of several may hold something that would be masked for its
+    place or its form. knows: whether raw bytes hold what this run was shown masked."""
+
+    doubtful: Callable[[Sequence[bytes]], Collection[int]]
+    knows: Callable[[bytes], bool]
 
 
-def clears_nothing(_raw: bytes) -> bool:
-    """Everything is decoded and looked at."""
+def _all_of_them(items: Sequence[bytes]) -> Collection[int]:
+    return range(len(items))
+
+
+def _nothing(_raw: bytes) -> bool:
     return False
+
+
+CLEARS_NOTHING = Clears(_all_of_them, _nothing)
+"""Everything is decoded and looked at."""
 
 
 class Sight:
@@ -27,7 +41,7 @@ class Sight:
         masker: Masker,
         place: Place,
         *,
-        clears: Clears = clears_nothing,
+        clears: Clears = CLEARS_NOTHING,
         collect: Collect | None = None,
         echo: Echo | None = None,
     ) -> None:
@@ -41,8 +55,27 @@ class Sight:
     def raw(self, raw: bytes) -> bytes:
         """One JSON value as the client may see it: the same bytes where nothing was masked. Raises what masking raises,
         and gateway.masking.json_text.UnreadableJsonError."""
-        if self._clears(raw):
+        if not self._clears.doubtful((raw,)) and not self._clears.knows(raw):
             return raw
+        return self._decoded(raw)
+
+    def items(self, items: Sequence[bytes]) -> list[bytes]:
+        """The same for several objects beside each other: what is found in one is known in all of them."""
+        shown = list(items)
+        doubtful = self._clears.doubtful(items)
+        for index in doubtful:
+            shown[index] = self._decoded(items[index])
+        clear = [index for index in range(len(items)) if index not in doubtful]
+        while clear and self._clears.knows(b",".join([items[index] for index in clear])):
+            held = [index for index in clear if self._clears.knows(items[index])]
+            if not held:
+                break
+            for index in held:
+                shown[index] = self._decoded(items[index])
+            clear = [index for index in clear if index not in held]
+        return shown
+
+    def _decoded(self, raw: bytes) -> bytes:
         document = json_text.read(raw)
         if not self.document(document):
             return raw

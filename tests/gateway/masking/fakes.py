@@ -8,7 +8,7 @@ from typing import Any
 from chaperone.core.masking import STANDARD, Collect, Echo, Masker, Mint, Place, Report, Span, Terms
 from chaperone.core.masking.place import NOWHERE
 from gateway.limits import RunKey
-from gateway.masking.sight import Clears, Sight, clears_nothing
+from gateway.masking.sight import CLEARS_NOTHING, Clears, Sight
 from gateway.masking.text_body import TextStream
 
 SECRET = "hunter2-correct-horse"
@@ -111,5 +111,9 @@ class FakeEngine:
 
     def clears(self, terms: Terms, run: RunKey, place: Place) -> Clears:
         if place.resource == "pods":
-            return lambda raw: not self.one.detector.hits(raw)
-        return clears_nothing
+            hits = self.one.detector.hits
+            return Clears(
+                doubtful=lambda items: [index for index, item in enumerate(items) if hits(item)],
+                knows=lambda _raw: False,
+            )
+        return CLEARS_NOTHING

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from bench.pods import SECRET_EVERY, as_go, pod
 from chaperone import pattern_cache
 from chaperone.core.masking import STANDARD, Masker, Mint, Place, Profile, Terms
-from chaperone.core.masking.known import KnownValues
 from chaperone.core.masking.rules import built_in
 from gateway.masking.gate import GATED, Gate, form_rules, is_gated
 from tests.core.masking.rule_examples import matching_text
@@ -172,13 +171,16 @@ def gate(patterns: Path) -> Gate:
     return Gate(pattern_cache.engine(form_rules(built_in()), patterns))
 
 
+def clears(gate: Gate, raw: bytes) -> bool:
+    return not gate.doubtful([raw])
+
+
 def test_what_is_cleared_would_not_have_been_masked(gate: Gate, masker: Masker) -> None:
-    nothing = KnownValues()
 
     @settings(max_examples=150, deadline=None)
     @given(pods())
     def check(document: dict[str, Any]) -> None:
-        if gate.clears(as_go(document), nothing):
+        if clears(gate, as_go(document)):
             before = json.dumps(document)
             report = masker.document(document, PODS)
             assert (report.total, report.counts) == (0, {}), before
@@ -225,8 +227,7 @@ def _with(place: str, name: str, value: str) -> dict[str, Any]:
 
 
 def test_every_name_with_every_value(gate: Gate, masker: Masker) -> None:
-    nothing = KnownValues()
-    cleared = [document for document in cases() if gate.clears(as_go(document), nothing)]
+    cleared = [document for document in cases() if clears(gate, as_go(document))]
     assert len(cleared) > 500
     assert [document for document in cleared if masker.document(copy.deepcopy(document), PODS).total] == []
 
@@ -245,24 +246,34 @@ def test_every_name_with_every_value(gate: Gate, masker: Masker) -> None:
 )
 def test_only_compact_json_is_cleared(gate: Gate, spelled: dict[str, Any]) -> None:
     document = pod(random.Random(1), 1)
-    assert gate.clears(as_go(document) + b"\n", KnownValues())
-    assert not gate.clears(json.dumps(document, **spelled).encode(), KnownValues())
+    assert clears(gate, as_go(document) + b"\n")
+    assert not clears(gate, json.dumps(document, **spelled).encode())
     small = {"metadata": {"name": "a"}, "spec": {"x": [{"name": "TOKEN", "value": "hunter22"}, {"y": "a"}]}}
-    assert not gate.clears(json.dumps(small, **spelled).encode(), KnownValues())
+    assert not clears(gate, json.dumps(small, **spelled).encode())
 
 
-def test_known_values_are_not_cleared(gate: Gate) -> None:
-    known = KnownValues()
-    known.add("correct-horse-battery", "p")
-    document = pod(random.Random(1), 1)
-    assert gate.clears(as_go(document), known)
-    document["status"]["message"] = f"xx{base64.b64encode(b'correct-horse-battery').decode()}"
-    assert not gate.clears(as_go(document), known)
+def test_objects_beside_each_other_are_told_apart(gate: Gate) -> None:
+    """What is doubtful alone is doubtful among others, and they are not."""
+    chance = random.Random(5)
+    items = [as_go(document) for document in cases()]
+    chance.shuffle(items)
+    for at in range(0, len(items), 12):
+        some = items[at : at + 12]
+        assert sorted(gate.doubtful(some)) == [n for n, item in enumerate(some) if not clears(gate, item)]
+
+
+@pytest.mark.parametrize("where", [0, 5, 11])
+def test_every_form_is_found_at_every_place_of_a_batch(gate: Gate, where: int) -> None:
+    ordinary = [as_go(_with("message", "", f"number {n}")) for n in range(12)]
+    for text in POSITIVE:
+        items = list(ordinary)
+        items[where] = as_go(_with("message", "", text))
+        assert set(gate.doubtful(items)) == (set() if clears(gate, items[where]) else {where})
 
 
 def test_ordinary_pods_are_cleared(gate: Gate) -> None:
     chance = random.Random(3)
-    cleared = [gate.clears(as_go(pod(chance, number)), KnownValues()) for number in range(40)]
+    cleared = [clears(gate, as_go(pod(chance, number))) for number in range(40)]
     assert cleared == [number % SECRET_EVERY != 0 for number in range(40)]
 
 
