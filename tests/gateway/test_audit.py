@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from chaperone.core.chain import Link, Sealed, origin, seal
 from chaperone.core.chain_check import ChainCheck, Kind, Verification
 from chaperone.store.interface import RecordWriter
 from chaperone.store.signing import new_signer, public_keys, signature_check
-from gateway.audit import AuditLog, AuditUnavailable
+from gateway.audit import BATCH_BYTES, AuditLog, AuditUnavailable
 from gateway.audit_chain import CheckpointTerms, SignedChain
 from gateway.audit_sinks import FileSink, StreamSink
 
@@ -457,5 +458,170 @@ def test_nothing_is_taken_before_start_or_while_closed(tmp_path: Path) -> None:
         await log.close()
         with pytest.raises(AuditUnavailable):
             log.write({"id": 2})
+
+    run(scenario)
+
+
+def big(audit_id: str, size: int = 256 << 10, parts: int = 3) -> dict[str, Any]:
+    """The record of a mutation with its objects."""
+    names = ("requestObject", "objectBefore", "responseObject")[:parts]
+    return {"id": audit_id, "verb": "update", **{name: {"data": {"blob": "x" * size}} for name in names}}
+
+
+class MeasuringSink(FailingSink):
+    """Keeps how large the batches were."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.batches: list[tuple[int, int]] = []
+
+    def append(self, batch: Sequence[Sealed], checkpoint: bytes | None, *, durable: bool) -> None:
+        super().append(batch, checkpoint, durable=durable)
+        if batch:
+            self.batches.append((len(batch), sum(len(one.line) for one in batch)))
+
+
+def test_batches_of_large_records_are_bounded_in_bytes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sink = MeasuringSink(tmp_path / "audit.jsonl")
+        log = log_of(sink)
+        log.start()
+        await asyncio.gather(*(log.durable(big(f"b{number}")) for number in range(40)))
+        await asyncio.gather(*(log.durable({"id": f"s{number}"}) for number in range(40)))
+        await log.close()
+        one = 3 * (256 << 10)
+        assert max(size for _, size in sink.batches) < BATCH_BYTES + 2 * one
+        assert max(count for count, size in sink.batches if size > one) <= 1 + BATCH_BYTES // one
+        assert sum(count for count, _ in sink.batches) == 80
+
+    run(scenario)
+    assert [line["id"] for line in lines(tmp_path / "audit.jsonl")][39:41] == ["b39", "s0"]
+    assert checked(tmp_path / "audit.jsonl").is_good
+
+
+def test_a_queue_is_full_by_its_bytes_too_and_mutations_have_as_much_room_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sink = FailingSink(tmp_path / "audit.jsonl")
+        sink.gate = threading.Event()
+        log = log_of(sink, most_bytes=3 << 20)
+        log.start()
+        for number in range(3):
+            log.write(big(f"r{number}"))
+        with pytest.raises(AuditUnavailable, match=r"full \(3145728 bytes\)"):
+            log.write(big("refused"))
+        async with asyncio.TaskGroup() as group:
+            for number in range(4):
+                group.create_task(log.durable(big(f"m{number}")))
+                await asyncio.sleep(0)
+            with pytest.raises(AuditUnavailable, match=r"full \(6291456 bytes\)"):
+                await log.durable(big("refused"))
+            assert log.bytes_waiting < 6 << 20
+            sink.gate.set()
+        assert (log.depth, log.bytes_waiting) == (0, 0)
+        await log.close()
+
+    run(scenario)
+    assert len(lines(tmp_path / "audit.jsonl")) == 7
+
+
+def test_what_waits_holds_its_objects_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sink = FailingSink(tmp_path / "audit.jsonl")
+        sink.gate = threading.Event()
+        log = log_of(sink)
+        log.start()
+        record = big("r", size=1 << 20)
+        held = type("Blob", (dict,), {})(record["requestObject"])
+        gone = weakref.ref(held)
+        record["requestObject"] = held
+        log.write(record)
+        del record, held
+        assert gone() is None
+        sink.gate.set()
+        await log.close()
+
+    run(scenario)
+    assert "requestObject" in lines(tmp_path / "audit.jsonl")[0]
+
+
+def test_counts_are_even_after_an_outage(tmp_path: Path) -> None:
+    """What was refused, kept, written twice and found there already is counted once each."""
+
+    async def scenario() -> None:
+        sink = FailingSink(tmp_path / "audit.jsonl")
+        log = log_of(sink)
+        log.start()
+        sink.loses_answers = True
+        log.write({"id": "read"})
+        with pytest.raises(AuditUnavailable):
+            await log.durable({"id": "refused, and written"})
+        await until(lambda: log.failure == "" and log.depth == 0)
+        sink.broken = True
+        log.write({"id": "kept"})
+        with pytest.raises(AuditUnavailable):
+            await log.durable({"id": "refused"})
+        assert log.depth == 1
+        sink.broken = False
+        await until(lambda: log.failure == "" and log.depth == 0)
+        assert log.bytes_waiting == 0
+        await log.close()
+
+    run(scenario)
+    assert [line["id"] for line in lines(tmp_path / "audit.jsonl")] == [
+        "read",
+        "refused, and written",
+        "kept",
+    ]
+
+
+def test_a_queue_that_fills_does_not_wait_to_be_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.audit.LINGER", 60.0)
+
+    async def scenario() -> None:
+        log = log_of(FailingSink(tmp_path / "audit.jsonl"), queue=10)
+        log.start()
+        for number in range(40):
+            await until(lambda: log.depth < 10)
+            log.write({"id": number})
+        await log.close()
+
+    run(scenario)
+    assert [line["id"] for line in lines(tmp_path / "audit.jsonl")] == list(range(40))
+
+
+def test_a_writer_that_ends_before_its_time_refuses_everything(tmp_path: Path) -> None:
+    """Whatever it was: no record is taken that nobody will write."""
+
+    async def scenario() -> None:
+        sink = FailingSink(tmp_path / "audit.jsonl")
+        failures: list[int] = []
+        log = log_of(sink, on_failure=lambda: failures.append(1))
+        log.start()
+        await log.durable({"id": "before"})
+        sink.broken = True
+        with pytest.raises(AuditUnavailable):
+            await log.durable({"id": "refused"})
+        sink.open = lambda: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+        await until(lambda: "its writer ended" in log.failure)
+        with pytest.raises(AuditUnavailable, match="its writer ended"):
+            log.write({"id": "refused"})
+        with pytest.raises(AuditUnavailable, match="its writer ended"):
+            await log.durable({"id": "refused"})
+        assert len(failures) > 1
+        await log.close()
+
+    run(scenario)
+
+
+def test_a_record_with_nothing_in_it_does_not_stop_the_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = log_of(FileSink(tmp_path / "audit.jsonl"))
+        log.start()
+        with pytest.raises(AuditUnavailable, match="nothing in it"):
+            log.write({})
+        await log.durable({"id": 1})
+        await log.close()
 
     run(scenario)
