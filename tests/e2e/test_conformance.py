@@ -14,6 +14,10 @@ from hack.stack.kubectl import Kubectl
 
 pytestmark = pytest.mark.cluster
 
+CHANCE = re.compile(r"https://127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b")
+"""The server's address, an exec's own id."""
+AGE = re.compile(r"(?<=   )(\d+[smhdy])+(?=\s)")
+"""In a column of a table: seconds pass between two commands."""
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
@@ -215,7 +219,7 @@ def namespace(admin: Kubectl) -> str:
 
 
 def compare(ways: tuple[Kubectl, Kubectl], namespace: str, steps: Sequence[Step], attempts: int = 3) -> None:
-    """Ages move on between two runs: equal in one of three attempts is equal, never equal is a difference."""
+    """The cluster moves on between two runs: equal in one of three attempts is equal, never equal is a difference."""
     for _ in range(attempts):
         direct = [outcome(ways[0], namespace, step) for step in steps]
         through = [outcome(ways[1], namespace, step) for step in steps]
@@ -226,10 +230,7 @@ def compare(ways: tuple[Kubectl, Kubectl], namespace: str, steps: Sequence[Step]
 
 def outcome(kubectl: Kubectl, namespace: str, step: Step) -> tuple[str, int, str, str]:
     done = kubectl.run("-n", namespace, *split(step.words), stdin=step.stdin)
-    chance = re.compile(
-        r"https://127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b"
-    )  # the server's address, an exec's own id
-    return step.words, done.returncode, done.stdout, chance.sub("-", done.stderr)
+    return step.words, done.returncode, AGE.sub("-", done.stdout), CHANCE.sub("-", done.stderr)
 
 
 def split(words: str) -> list[str]:
