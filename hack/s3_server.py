@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,24 @@ def s3_server() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+def new_bucket(endpoint: str) -> str:
+    """The name of an empty one."""
+    name = f"b{time.time_ns()}"
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
+    return name
+
+
+def client_environment(endpoint: str) -> dict[str, str]:
+    """With which a program finds this server instead of a cloud's."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ALLOW_HTTP": "true",
+    }
 
 
 def _environment() -> Path:

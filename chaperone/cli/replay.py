@@ -74,10 +74,13 @@ def replay(
 
 
 def _kept(file: str, recordings: str) -> tuple[str, str] | None:
-    """(place, name or audit id) of what is kept in a store of recordings; None for a file."""
-    if recordings:
-        return recordings, file
-    return split_address(file)
+    """(place, name or audit id) of what is kept in a store of recordings; None for a file. The place may come from the
+    environment, and files still mean files."""
+    if address := split_address(file):
+        return address
+    if not recordings or file == "-" or (named(file) is None and Path(file).is_file()):
+        return None
+    return recordings, file
 
 
 def _play_file(file: str, show: Callable[[IO[bytes]], None]) -> None:

@@ -9,6 +9,7 @@ memory.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ LISTED = 1000
 DIGEST = "sha256"
 """Meta data of a sealed object."""
 
+_QUERY = re.compile(r"\?\S+")
 MISSING = (NotFoundError, FileNotFoundError)
 PRESENT = (AlreadyExistsError, FileExistsError)
 """obstore raises Python's own errors for these two; both spellings mean the same."""
@@ -219,8 +221,9 @@ def failing(doing: str) -> Iterator[None]:
 
 
 def first_line(fault: Exception) -> str:
+    """Without the query of an address: an Azure signature stands there."""
     words = str(fault).strip().splitlines()
-    return words[0][:300] if words else type(fault).__name__
+    return _QUERY.sub("?…", words[0])[:300] if words else type(fault).__name__
 
 
 def _streamed(found: Any, name: str) -> Iterator[bytes]:

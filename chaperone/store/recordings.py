@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from obstore.exceptions import BaseError
@@ -12,6 +13,9 @@ from chaperone.store.interface import StoreMismatchError
 from chaperone.store.recording_folder import FolderRecordings
 from chaperone.store.recording_objects import ObjectRecordings, first_line
 from chaperone.store.recording_store import Recordings
+
+RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+"""A store that is down is said to be down while somebody still waits for the answer."""
 
 
 def open_recordings(address: str, **options: Any) -> Recordings:
@@ -26,6 +30,6 @@ def open_recordings(address: str, **options: Any) -> Recordings:
     if folder is not None:
         return FolderRecordings(folder)
     try:
-        return ObjectRecordings(from_url(address, **options))
+        return ObjectRecordings(from_url(address, **{"retry_config": RETRIES, **options}))
     except (BaseError, ValueError, OSError) as fault:
         raise StoreMismatchError(f"the object store {address} cannot be used: {first_line(fault)}") from fault

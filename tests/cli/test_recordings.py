@@ -81,6 +81,13 @@ def test_one_that_is_gone_is_missing_and_not_removed(
     assert "there is no recording" in shell("replay", NAME, "--recordings", str(place.folder)).err
 
 
+def test_a_file_is_a_file_although_a_place_is_set(shell: Shell, kept: list[str], tmp_path: Path) -> None:
+    mine = tmp_path / "mine.cast"
+    mine.write_bytes(CAST.replace(b"seen", b"mine"))
+    done = shell("replay", str(mine), *kept)
+    assert (done.code, done.out) == (0, "mine\n")
+
+
 @pytest.mark.parametrize("what", ["a-9", "../../etc/passwd", "2026/01/31/a-9.cast"])
 def test_what_nobody_knows(shell: Shell, kept: list[str], what: str) -> None:
     done = shell("replay", what, *kept)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import urllib.request
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +9,6 @@ from chaperone.store.recording_store import Recordings
 from chaperone.store.recordings import open_recordings
 
 META = {"auditID": "a-1", "run": "run-1", "user": "ä", "kind": "exec"}
-
-
-def new_bucket(endpoint: str) -> str:
-    """The name of an empty one."""
-    name = f"b{time.time_ns()}"
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
-    return name
 
 
 def bucket_recordings(endpoint: str, bucket: str) -> Recordings:
@@ -39,17 +30,6 @@ def options(endpoint: str, *, retries: int) -> dict[str, Any]:
         },
         "client_options": {"allow_http": True, "connect_timeout": timedelta(seconds=2)},
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=2)},
-    }
-
-
-def environment(endpoint: str) -> dict[str, str]:
-    """The same for a program."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_ALLOW_HTTP": "true",
     }
 
 

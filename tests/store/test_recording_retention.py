@@ -26,9 +26,9 @@ from chaperone.store.recordings import open_recordings
 from chaperone.store.retention import turn_of_recordings
 from chaperone.store.signing import new_signer
 from chaperone.store.verification import verify
-from hack.s3_server import s3_server
+from hack.s3_server import new_bucket, s3_server
 from tests.store.conftest import NOW, Bench, event
-from tests.store.recording_places import META, bucket_recordings, new_bucket, write
+from tests.store.recording_places import META, bucket_recordings, write
 from tests.store.test_recordings import HEADER
 
 DAY = 86_400.0

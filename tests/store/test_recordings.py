@@ -15,11 +15,11 @@ import pytest
 from chaperone.store import recording_objects
 from chaperone.store.interface import StoreMismatchError
 from chaperone.store.recording_folder import FolderRecordings, FolderWriter
-from chaperone.store.recording_objects import ABANDONED, ObjectRecordings
+from chaperone.store.recording_objects import ABANDONED, ObjectRecordings, first_line
 from chaperone.store.recording_store import Recordings, lines_of
 from chaperone.store.recordings import open_recordings
-from hack.s3_server import s3_server
-from tests.store.recording_places import META, bucket_recordings, gone, new_bucket, read, write
+from hack.s3_server import new_bucket, s3_server
+from tests.store.recording_places import META, bucket_recordings, gone, read, write
 
 DAY = "2026/11/23"
 NAME = f"{DAY}/a-1.cast"
@@ -249,6 +249,11 @@ def test_a_store_that_is_gone_fails_at_once_and_says_so() -> None:
 def test_an_address_that_is_no_place_is_refused(address: str) -> None:
     with pytest.raises(StoreMismatchError, match="place for recordings"):
         open_recordings(address)
+
+
+def test_a_signature_in_an_address_is_not_told() -> None:
+    fault = OSError("Error performing GET https://x.blob.example/c/a?sv=1&sig=S3CRET after 3 retries\nmore")
+    assert first_line(fault) == "Error performing GET https://x.blob.example/c/a?… after 3 retries"
 
 
 def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
