@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,11 @@ def test_objects_without_secrets_are_the_same_bytes(patterns: Path) -> None:
 
 def test_from_its_batch_on_a_value_is_never_shown(patterns: Path) -> None:
     """However a list is cut: an object that holds a value beside or behind one that tells it shows none of it."""
-    make = {"t": telling, "s": saying, "p": lambda secret: saying(secret, packed=True)}
+    make: dict[str, Callable[[str], dict[str, Any]]] = {
+        "t": telling,
+        "s": saying,
+        "p": partial(saying, packed=True),
+    }
 
     @settings(max_examples=25, deadline=None)
     @given(
