@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, assert_never
 
 from chaperone.cli.session_gateway import Gateway, Kind, WaitingError
 from chaperone.core.changes import Change, Net, Target
-from chaperone.core.changes_fields import Object, detailed, named, spelled, with_values
+from chaperone.core.changes_fields import Object, named, spelled, told, with_values
 from chaperone.core.changes_shown import Line, difference_lines, shown_value
 from chaperone.core.legible import visible
 from chaperone.core.undo import (
@@ -34,7 +34,7 @@ TRIES = 5
 """Plans of one object, when each time somebody else was faster."""
 SERVED_WITHIN = 30
 """Looks, one a second, for a kind whose definition has just been made again."""
-MOST_TENANTS = 20
+REPLICAS = ("spec", "replicas")
 ALWAYS_THERE = frozenset(
     {
         ("", "serviceaccounts", "default"),
@@ -70,12 +70,13 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """why: in words. lines: what came back, or would."""
+    """why: in words. lines: what came back, or would. is_new: it was made again."""
 
     target: Target
     ended: Ended
     why: str = ""
     lines: tuple[Line, ...] = ()
+    is_new: bool = False
 
 
 class Undoing:
@@ -97,6 +98,10 @@ class Undoing:
         self._made = {
             (c.target.group, c.target.resource, c.target.namespace, c.target.name): c.uid for c in changes
         }
+        self._scales = {
+            _main(c.target): c.fields.get(REPLICAS) for c in changes if c.target.subresource == "scale"
+        }
+        self._deleted = {_main(change.target) for change in changes if change.net is Net.DELETED}
         self._missing = {change.target for change in changes if change.net is Net.DELETED}
 
     def look(self, change: Change) -> Plan:
@@ -104,13 +109,21 @@ class Undoing:
         if hopeless(change) or change.net in (Net.SAME, Net.PASSING):
             return plan(change, None, Around())
         if self._ground(change) is not None:
-            return plan(change, None, Around(force=self._force))
+            return (
+                plan(change, None, Around(force=self._force))
+                if change.net is Net.DELETED
+                else Put({}, change.fields)
+            )
         kind = self._kind(change.target)
         if kind is None:
             return Impossible(
                 f"the cluster does not serve {change.target.kind} in version {change.target.version}"
             )
         live = self._gateway.find(_path(change))
+        if live is not None and not _metadata(live).get("deletionTimestamp"):
+            self._missing.discard(change.target)
+        if change.target.subresource and _main(change.target) in self._deleted:
+            change = replace(change, uid="")  # of the object that stands there again
         return plan(change, live, self._around(change, kind, live))
 
     def undo(self, change: Change) -> Outcome:
@@ -133,8 +146,8 @@ class Undoing:
     def _undo(self, change: Change) -> Outcome:
         for tries in range(TRIES):
             planned = self.look(change)
-            if self._dry_run and (ground := self._ground(change)) is not None and isinstance(planned, Create):
-                return Outcome(change.target, Ended.WOULD, f"after {ground.words}, so it was not tried", ())
+            if (ground := self._ground(change)) is not None and isinstance(planned, Create | Put):
+                return self._without(change, ground)
             try:
                 return self._act(change, planned)
             except RefusedError as error:
@@ -161,6 +174,7 @@ class Undoing:
                 place = change.target
                 collection = _resource(place).path(namespace=place.namespace)
                 answer = self._gateway.create(collection, body, dry_run=self._dry_run)
+                self._is_there_again(change)
                 return self._ended(change, planned, None, answer)
             case _:
                 assert_never(planned)
@@ -168,25 +182,39 @@ class Undoing:
     def _ended(
         self, change: Change, planned: Delete | Put | Create, before: Object | None, after: Object | None
     ) -> Outcome:
-        self._missing.discard(change.target)
-        if (change.target.group, change.target.resource) == DEFINITIONS:
-            self._gateway.forget_kinds()
         left = planned.left if isinstance(planned, Put) else ()
         whole, part = (Ended.WOULD, Ended.WOULD_IN_PART) if self._dry_run else (Ended.RESTORED, Ended.IN_PART)
         words = "; ".join([_deed(planned), *left, *planned.remarks])
-        return Outcome(change.target, part if left else whole, words, tuple(difference_lines(before, after)))
+        lines = tuple(difference_lines(before, after))
+        return Outcome(change.target, part if left else whole, words, lines, isinstance(planned, Create))
 
     # What has to be known
 
     def _ground(self, change: Change) -> Target | None:
-        """The namespace or the definition that an object needs and that is not there yet; only a dry run finds one."""
-        if change.net is not Net.DELETED:
-            return None
+        """What an object needs, and the run has deleted: its namespace, its definition; of a scale, the object."""
         place = change.target
-        needed = ((*NAMESPACES, place.namespace), (*DEFINITIONS, f"{place.resource}.{place.group}"))
-        return next(
-            (each for each in self._missing if (each.group, each.resource, each.name) in needed), None
+        needed = (
+            (*NAMESPACES, "", place.namespace),
+            (*DEFINITIONS, "", f"{place.resource}.{place.group}"),
+            (place.group, place.resource, place.namespace, place.name),
         )
+        others = (each for each in self._missing if each != place)
+        return next(
+            (each for each in others if (each.group, each.resource, each.namespace, each.name) in needed),
+            None,
+        )
+
+    def _without(self, change: Change, ground: Target) -> Outcome:
+        if self._dry_run:
+            return Outcome(change.target, Ended.WOULD, f"after {ground.words}, so it was not tried")
+        return Outcome(change.target, Ended.SKIPPED, f"{ground.words} is not there")
+
+    def _is_there_again(self, change: Change) -> None:
+        if self._dry_run:
+            return
+        self._missing.discard(change.target)
+        if (change.target.group, change.target.resource) == DEFINITIONS:
+            self._gateway.forget_kinds()
 
     def _kind(self, place: Target) -> Kind | None:
         """Waits for one whose definition was made again a moment ago."""
@@ -213,6 +241,7 @@ class Undoing:
             owners=owners,
             tenants=tenants,
             unseen=unseen,
+            scale=self._scales.get(_main(change.target)),
             force=self._force,
         )
 
@@ -276,9 +305,8 @@ def plan_lines(change: Change, planned: Plan) -> Iterator[str]:
             yield from (f"          {remark}" for remark in remarks)
         case Put(_, fields, left, remarks):
             yield f"put back  {words}"
-            for path, field in fields.items():
-                for name, detail in detailed(path, field):
-                    yield f"          {name}: {shown_value(detail.before)} -> {shown_value(detail.after)}"
+            for name, field in told(fields):
+                yield f"          {name}: {shown_value(field.before)} -> {shown_value(field.after)}"
             yield from (f"          {remark}" for remark in (*left, *remarks))
         case Done(why):
             yield f"nothing   {words}: {why}"
@@ -303,6 +331,15 @@ def _deed(planned: Delete | Put | Create) -> str:
 def _now(body: Object, planned: Put) -> Object:
     """The object as it is, from the one that is sent."""
     return with_values(body, {path: field.before for path, field in planned.fields.items()})
+
+
+def _main(place: Target) -> Target:
+    return place._replace(subresource="", version="")
+
+
+def _metadata(obj: Object) -> Object:
+    metadata = obj.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 def _resource(place: Target) -> Resource:

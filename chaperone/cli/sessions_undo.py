@@ -105,7 +105,7 @@ def _tell_end(told: Told, outcomes: Sequence[Outcome], *, dry_run: bool) -> None
         say("the run left no change of an object")
     for effect in told.story.effects:
         say(f"cannot be undone: {visible(effect.what, 400)}  ({visible(effect.why, 300)})", "yellow")
-    if any(change.net.value == "deleted" for change in told.story.changes):
+    if any(each.is_new for each in outcomes):
         say(
             "objects that are made again are new ones: their uid, their age and their status are not the old ones"
         )

@@ -270,6 +270,10 @@ def _fields(target: Target, before: Object, after: Object) -> dict[Path, FieldCh
     return {path: change for path, change in found.items() if not status or path[:1] == ("status",)}
 
 
+def _hidden(writes: Iterable[Write]) -> list[Unknown]:
+    return [state for write in writes for state in (write.before, write.after) if isinstance(state, Unknown)]
+
+
 def _own(writes: Iterable[Write]) -> dict[Path, FieldChange]:
     """The fields that the writes changed, from the first value before to the last after."""
     own: dict[Path, FieldChange] = {}
@@ -281,13 +285,14 @@ def _own(writes: Iterable[Write]) -> dict[Path, FieldChange]:
 
 
 def _undone(writes: Sequence[Write]) -> Object | None:
-    """The object as it was when it first went, without what the run had changed before."""
-    if _versions(writes):
-        return None
+    """The object as it was when it first went, without what the run had changed before; where not all of that is known,
+    as the run first found it."""
     away = next((at for at, write in enumerate(writes) if isinstance(write.after, Absent)), 0)
-    last = writes[away].before
-    if not isinstance(last, Present):
+    first, last = writes[0].before, writes[away].before
+    if _versions(writes) or not isinstance(last, Present):
         return None
+    if isinstance(first, Present) and _hidden(writes[:away]):
+        return first.object
     return with_values(last.object, {path: change.before for path, change in _own(writes[:away]).items()})
 
 

@@ -197,6 +197,14 @@ def spelled(path: Iterable[str | int]) -> str:
     return words
 
 
+def told(fields: Fields) -> Iterator[tuple[str, FieldChange]]:
+    """The fields as people read them: without mappings that were empty on one side, and without kubectl's own copy."""
+    above = {path[:length] for path in fields for length in range(1, len(path))}
+    for path, change in fields.items():
+        if path not in above and path != LAST_APPLIED:
+            yield from detailed(path, change)
+
+
 def detailed(path: Path, change: FieldChange) -> Iterator[tuple[str, FieldChange]]:
     """The same change as people read it: lists item by item, by name where all of them have one."""
     yield from _detailed(list(path), change)

@@ -215,7 +215,7 @@ def _write(pair: _Pair, target: Target) -> Write:
         approval=pair.approval,
         partial=partial,
     )
-    return replace(made, remarks=("it stays until its finalizers are done",)) if _lingers(pair) else made
+    return replace(made, remarks=("it goes only when its finalizers are done",)) if _lingers(pair) else made
 
 
 def _scale(state: State) -> State:

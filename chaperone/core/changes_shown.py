@@ -16,9 +16,9 @@ from chaperone.core.changes_fields import (
     ABSENT,
     LAST_APPLIED,
     FieldChange,
-    detailed,
     named,
     spelled,
+    told,
     with_values,
 )
 from chaperone.core.changes_recorded import Story
@@ -92,13 +92,10 @@ def change_lines(change: Change) -> Iterator[Line]:
 def field_lines(change: Change) -> Iterator[str]:
     """`spec.replicas: 3 -> 0`, one line a field."""
     listed = 0
-    for path, field in change.fields.items():
-        if path == LAST_APPLIED:
-            continue
-        for name, detail in detailed(path, field):
-            listed += 1
-            if listed <= MOST_FIELDS:
-                yield f"{name}: {shown_value(detail.before)} -> {shown_value(detail.after)}"
+    for name, field in told(change.fields):
+        listed += 1
+        if listed <= MOST_FIELDS:
+            yield f"{name}: {shown_value(field.before)} -> {shown_value(field.after)}"
     if listed > MOST_FIELDS:
         yield f"… and {listed - MOST_FIELDS} more fields"
 

@@ -26,7 +26,7 @@ from chaperone.core.changes_fields import (
     steady,
     with_values,
 )
-from chaperone.core.undo_creation import Unmakeable, made_again, may_run_again, remade_by
+from chaperone.core.undo_creation import Made, Unmakeable, made_again, may_run_again, remade_by
 
 NAMESPACES, DEFINITIONS = ("", "namespaces"), ("apiextensions.k8s.io", "customresourcedefinitions")
 GROUND = frozenset(
@@ -107,14 +107,15 @@ Plan = Delete | Put | Create | Done | Skip | Impossible
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
     """What else has to be known. api_version, kind: of objects whose record says neither. owners: the uids of owners that
-    are there. tenants: what others have put into a namespace, or made of a kind; unseen: why that is not known. force: a
-    person insists."""
+    are there. tenants: what others have put into a namespace, or made of a kind; unseen: why that is not known. scale:
+    what the run did to the scale of it, where only a definition knows which field that is. force: a person insists."""
 
     api_version: str = ""
     kind: str = ""
     owners: frozenset[str] = frozenset()
     tenants: Sequence[str] = ()
     unseen: str = ""
+    scale: FieldChange | None = None
     force: bool = False
 
 
@@ -171,24 +172,30 @@ def _take_away(change: Change, live: Object | None, around: Around) -> Plan:
         return Skip("another object of that name stands there now")
     if _is_going(live):
         return Done("it is being deleted already")
-    if not around.force and (why := _since(change, live) or _inhabited(around)):
+    if not around.force and (why := _since(change, live, around.scale) or _inhabited(around)):
         return Skip(why, forceable=True)
     return Delete(change.uid, str(_metadata(live).get("resourceVersion") or ""))
 
 
-def _since(change: Change, live: Object) -> str:
+def _since(change: Change, live: Object, scale: FieldChange | None) -> str:
     """What others have changed since; "" for nothing. Without a recorded state nobody can tell."""
     if change.after is None:
         return f"whether it was changed since is not known: {change.why}"
     later = SET_LATER.get((change.target.group, change.target.resource), ())
     foreign = [
         path
-        for path in differences(steady(change.after), steady(live))
+        for path, (was, now) in differences(steady(change.after), steady(live)).items()
         if not is_controllers(path)
+        and not _is_scale(path, FieldChange(was, now), scale)
         and path[:2] != ("metadata", "finalizers")
         and not any(path[: len(each)] == each for each in later)
     ]
     return f"others have changed it since: {named(map(spelled, foreign))}" if foreign else ""
+
+
+def _is_scale(path: Path, field: FieldChange, scale: FieldChange | None) -> bool:
+    """Whether a difference is what the run did by the subresource scale."""
+    return scale is not None and path[0] == "spec" and all(map(same, field, scale))
 
 
 def _inhabited(around: Around) -> str:
@@ -256,14 +263,15 @@ def _bring_back(change: Change, live: Object | None, around: Around) -> Plan:
     return Create(made.body, made.remarks)
 
 
-def _there_again(target: Target, live: Object, made: Any, around: Around) -> Plan:
+def _there_again(target: Target, live: Object, made: Made | Unmakeable, around: Around) -> Plan:
     if _is_going(live):
         return Skip("its deletion is not over; run this again when it is gone")
     again = made_again(target, _typed(live, around), around.owners)
     differing = [
         path
         for path, (was, now) in differences(made.body, again.body).items()
-        if not (placeholders(was) and placeholders(now)) and not is_controllers(path)
+        if not (placeholders(was) and placeholders(now))
+        and not _is_scale(path, FieldChange(now, was), around.scale)
     ]
     if not differing:
         return Done("it is there again, as it was")
