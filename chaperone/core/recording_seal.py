@@ -93,9 +93,14 @@ def removal_record(
 
 
 def described_as_record(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Whose stream it was, from a recording's header (scene.Scene.described), under the names that records have."""
+    """Whose stream it was, from a recording's header (scene.Scene.described), under the names that records have.
+    Somebody may have written into it: whatever it is becomes text."""
+    groups = about.get("groups")
     return {
-        "user": {"username": str(about.get("user", "")), "groups": list(about.get("groups", ()))},
+        "user": {
+            "username": str(about.get("user", "")),
+            "groups": [str(group) for group in groups] if isinstance(groups, list) else [],
+        },
         "run": str(about.get("run", "")),
         "objectRef": {
             "resource": "pods",

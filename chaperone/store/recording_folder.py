@@ -28,6 +28,7 @@ from chaperone.store.recording_store import (
     about_of,
     checked,
     counted,
+    recent_days,
 )
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class FolderRecordings:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._looked = False
 
     # Writing
 
@@ -139,18 +141,21 @@ class FolderRecordings:
 
     def cut_off(self, now: float) -> Iterator[Cut]:
         """Raises nothing: what cannot be sealed is logged, and stays."""
-        for part in sorted(self.folder.glob(f"*/*/*/*{PART}")):
-            name = str(part.relative_to(self.folder)).removesuffix(PART)
-            try:
-                self._check_inside(part)
-                found = _seal(part, name, now) if named(name) else None
-            except OSError as error:
-                log.warning(
-                    "a recording could not be repaired", extra={"file": part.name, "error": str(error)}
-                )
-                continue
-            if found is not None:
-                yield found
+        for day in recent_days(now) if self._looked else self.days():
+            for file in _names(self.folder / day):
+                name = f"{day}/{file.removesuffix(PART)}"
+                if file.endswith(PART) and named(name) and (found := self._sealed(name, now)):
+                    yield found
+        self._looked = True
+
+    def _sealed(self, name: str, now: float) -> Cut | None:
+        part = part_of(self.folder / name)
+        try:
+            self._check_inside(part)
+            return _seal(part, name, now)
+        except OSError as error:
+            log.warning("a recording could not be repaired", extra={"file": part.name, "error": str(error)})
+            return None
 
     def _path(self, name: str) -> Path:
         return self.folder / checked(name).text

@@ -22,7 +22,16 @@ from chaperone.core.recording.naming import is_day, named
 from chaperone.core.recording.reading import LONGEST_LINE
 from chaperone.core.recording.sink import RecordingWriter
 from chaperone.store import recording_store
-from chaperone.store.recording_store import BLOCK, Cut, Recording, Stored, about_of, checked, counted
+from chaperone.store.recording_store import (
+    BLOCK,
+    Cut,
+    Recording,
+    Stored,
+    about_of,
+    checked,
+    counted,
+    recent_days,
+)
 
 PART = f"{recording_store.PART}/"
 IN_MEMORY = 1 << 20
@@ -55,6 +64,7 @@ class ObjectRecordings:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self._looked = False
 
     def open(self, name: str, meta: Mapping[str, str]) -> RecordingWriter:
         """Nothing is in the store before the first `sync`, but it has answered. Raises FileExistsError."""
@@ -121,7 +131,7 @@ class ObjectRecordings:
     # Mending
 
     def cut_off(self, now: float) -> Iterator[Cut]:
-        for day in self.days():
+        for day in recent_days(now) if self._looked else self.days():
             last: dict[str, float] = {}
             for each in self._objects(day):
                 name, part, _ = each.path.partition(PART)
@@ -131,6 +141,7 @@ class ObjectRecordings:
                 found = self._mended(name)
                 if found is not None:
                     yield found
+        self._looked = True
 
     def _mended(self, name: str) -> Cut | None:
         """None: it held no whole line, or was sealed already and only its pieces were left."""

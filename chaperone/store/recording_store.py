@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chaperone.core.recording.naming import RecordingName, named
+from chaperone.core.recording.naming import RecordingName, day_of, named
 from chaperone.core.recording.reading import LONGEST_LINE, Reading, UnreadableError
 from chaperone.core.recording.sink import RecordingSink
 
 PART = ".part"
 """Behind the name of a recording that is still being written."""
+RECENT = 8
+"""Days back in which is looked again and again for what was cut off; whatever is older is looked for once."""
 BLOCK = 1 << 20
 """Bytes that are read at a time."""
 
@@ -69,8 +71,14 @@ class Recordings(RecordingSink, Protocol):
         ...
 
     def cut_off(self, now: float) -> Iterator[Cut]:
-        """Seal what nobody writes any more, up to its last whole line. now: Unix seconds."""
+        """Seal what nobody writes any more, up to its last whole line. now: Unix seconds. Looks at everything when it is
+        called first, later at the streams that began lately."""
         ...
+
+
+def recent_days(now: float) -> list[str]:
+    """The oldest first; tomorrow too, for clocks that are ahead. now: Unix seconds."""
+    return [day_of(now + 86_400 * offset) for offset in range(-RECENT, 2)]
 
 
 def checked(name: str) -> RecordingName:

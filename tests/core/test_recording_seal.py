@@ -87,6 +87,13 @@ def test_a_removal_whose_stream_has_no_record_any_more_is_told_from_the_header()
     assert found.removed
 
 
+@pytest.mark.parametrize("groups", [None, 5, "text", {"a": 1}])
+def test_a_header_that_somebody_wrote_into_is_still_a_record(groups: object) -> None:
+    entry = removal(described_as_record({"user": ["x"], "run": 7, "groups": groups}))
+    assert entry["user"] == {"username": "['x']", "groups": []}
+    assert entry["run"] == "7"
+
+
 @pytest.mark.parametrize(
     ("seal", "size", "digest", "expected", "told"),
     [

@@ -12,6 +12,7 @@ from pathlib import Path
 import obstore
 import pytest
 
+from chaperone.core.recording.naming import day_of
 from chaperone.store import recording_objects
 from chaperone.store.interface import StoreMismatchError
 from chaperone.store.recording_folder import FolderRecordings, FolderWriter
@@ -180,6 +181,17 @@ def test_what_is_still_being_written_is_left_alone(place: Recordings) -> None:
     assert list(place.cut_off(time.time())) == []
     writer.close()
     assert read(place, NAME) == HEADER
+
+
+def test_later_looks_are_for_what_began_lately(place: Recordings) -> None:
+    now = time.time() + ABANDONED + 60
+    lately, before = f"{day_of(now)}/a-3.cast", "2001/01/01/a-4.cast"
+    assert list(place.cut_off(now)) == []
+    abandon(place, lately, HEADER)
+    abandon(place, before, HEADER)
+    assert [cut.name for cut in place.cut_off(now)] == [lately]
+    vars(place)["_looked"] = False  # as another gateway would
+    assert [cut.name for cut in place.cut_off(now)] == [before]
 
 
 def test_strangers_in_the_place_are_passed_over(place: Recordings) -> None:
