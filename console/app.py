@@ -16,7 +16,7 @@ from chaperone.core.legible import visible
 from chaperone.kube.errors import KubeError, RefusedError
 from chaperone.settings.console import ConsoleSettings
 from chaperone.store.interface import AuditStore, StoreUnavailableError
-from console import approvals, audit, policies, replay, sessions
+from console import approvals, audit, changes, policies, replay
 from console.cluster import Cluster
 from console.guarding import visible_lines
 from console.login import add_login
@@ -63,7 +63,7 @@ def create_app(services: Services, issuer: Issuer, key: bytes) -> Flask:
     app.add_url_rule("/welcome", "welcome", lambda: render_template("welcome.html"))
     app.add_url_rule("/healthz", "healthz", lambda: ("ok\n", 200, {"Content-Type": "text/plain"}))
     app.add_url_rule("/", "home", lambda: redirect(url_for("approvals.listed")))
-    for part in (approvals, sessions, audit, policies, replay):
+    for part in (approvals, changes, audit, policies, replay):
         app.register_blueprint(part.pages)
     return app
 

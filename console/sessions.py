@@ -54,7 +54,7 @@ def one(name: str) -> str:
         row=_row(obj),
         facts=_facts(obj, session),
         approvals=_approvals(session) if not is_part() else [],
-        timeline=_timeline(session) if not is_part() else None,
+        timeline=_timeline(session, obj["spec"]["username"]) if not is_part() else None,
         ended=session.is_terminated,
         may_end=services().rights.may(g.person, "patch", KIND, name=name),
     )
@@ -77,7 +77,7 @@ def end(name: str) -> Response:
     return redirect(url_for("sessions.one", name=name))
 
 
-def _timeline(session: Session) -> dict[str, Any] | None:
+def _timeline(session: Session, user: str) -> dict[str, Any] | None:
     """What the run did, oldest first; None where there is nothing to look it up by, or the person may not."""
     run = session.key[2]
     if (
@@ -87,7 +87,9 @@ def _timeline(session: Session) -> dict[str, Any] | None:
     ):
         return None
     try:
-        page = the_store().timeline(run, limit=PAGE, after=request.args.get("after", ""), brief=True)
+        page = the_store().timeline(
+            run, limit=PAGE, after=request.args.get("after", ""), brief=True, issuer=session.key[0], user=user
+        )
     except ValueError:
         abort(400, "after: this place in the timeline is not one that the console has given out")
     here, later = url_for("sessions.one", name=session.name), page.cursor

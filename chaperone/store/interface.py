@@ -140,8 +140,19 @@ class AuditStore(Protocol):
         """Newest first. patience: seconds after which it stops, wherever it has come to, and the page says where."""
         ...
 
-    def timeline(self, run: str, *, limit: int = 1000, after: str = "", brief: bool = False) -> Page:
-        """The records of a run, oldest first; cursor as `after`."""
+    def timeline(
+        self,
+        run: str,
+        *,
+        limit: int = 1000,
+        after: str = "",
+        brief: bool = False,
+        issuer: str = "",
+        user: str = "",
+        writes: bool = False,
+    ) -> Page:
+        """The records of a run, oldest first; cursor as `after`. issuer, user: of this caller alone, as others may name
+        their runs the same; writes: without get, list and watch, but of subresources."""
         ...
 
     def get(self, audit_id: str) -> tuple[Found, ...]:

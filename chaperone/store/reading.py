@@ -64,13 +64,24 @@ class Reader:
         places, end = self._walk(base, rest, place, count=limit + 1, step=step, patience=patience)
         return self._page(places, limit, brief=brief, end=end)
 
-    def timeline(self, run: str, *, limit: int = MOST, after: str = "", brief: bool = False) -> Page:
+    def timeline(
+        self,
+        run: str,
+        *,
+        limit: int = MOST,
+        after: str = "",
+        brief: bool = False,
+        issuer: str = "",
+        user: str = "",
+        writes: bool = False,
+    ) -> Page:
         place, limit = searching.read_cursor(after), max(1, min(limit, MOST))
-        asked = self._conditions(Query(run=run)) if run else ([], [])
+        asked = self._conditions(Query(run=run, issuer=issuer, user=user)) if run else None
         if asked is None:
             return Page((), "")
-        later = [searching.after(place)] if place else []
-        return self._page(self._places([*asked[0], *later], OLDEST, limit + 1), limit, brief=brief)
+        conditions = [*asked[0], *([searching.after(place)] if place else [])]
+        conditions += [searching.no_plain_read()] if writes else []
+        return self._page(self._places(conditions, OLDEST, limit + 1), limit, brief=brief)
 
     def get(self, audit_id: str) -> tuple[Found, ...]:
         places = self._places([records.c.audit_id == audit_id], OLDEST, MOST)
@@ -136,7 +147,7 @@ class Reader:
             while marks and marks[0][0] < sequence:
                 at, line = marks.pop(0)
                 yield line, f"{writer}: checkpoint {at}", None
-            yield bytes(row.line), f"{writer}: record {sequence}", row
+            yield _raw(row.line), f"{writer}: record {sequence}", row
         for at, line in marks:
             yield line, f"{writer}: checkpoint {at}", None
 
@@ -144,7 +155,7 @@ class Reader:
         """By sequence; the pruning's counts as 0."""
         own = checkpoints.c.id.between(record_id(number, after), record_id(number + 1, 0) - 1)
         rows = self._rows(sa.select(checkpoints).where(own).order_by(checkpoints.c.id))
-        placed = [(0 if row.reason == "Prune" else split_id(row.id)[1], bytes(row.line)) for row in rows]
+        placed = [(0 if row.reason == "Prune" else split_id(row.id)[1], _raw(row.line)) for row in rows]
         return sorted(placed, key=lambda mark: mark[0])
 
     def _records(self, number: int, after: int) -> Iterator[Any]:
@@ -174,7 +185,7 @@ class Reader:
         stated = (row.at, row.audit_id, row.stage, *row[5:13])
         true = (facts.at, facts.audit_id, facts.stage, *facts[4:12])
         caller = digest_of(facts.caller) if any(facts.caller) else ""
-        brief = row.brief is None or agrees(bytes(row.brief), record)
+        brief = row.brief is None or agrees(_raw(row.brief), record)
         if stated == true and known[row.caller] == caller and brief:
             return ""
         return "the columns that it is found by do not say what the record says"
@@ -278,9 +289,14 @@ def _fitting(sizes: Sequence[int]) -> int:
 def _found(row: Any, names: dict[int, str]) -> Found:
     """line: None where a brief stands for it."""
     writer, sequence = split_id(row.id)
-    line = bytes(row.line or b"")
-    record = _loads(line or bytes(row.brief))
+    line = _raw(row.line or b"")
+    record = _loads(line or _raw(row.brief))
     return Found(row.id, names.get(writer, ""), sequence, row.at / 1e6, record, line)
+
+
+def _raw(stored: Any) -> bytes:
+    """SQLite takes a text in the place of bytes from whoever writes to it by hand."""
+    return stored.encode() if isinstance(stored, str) else bytes(stored)
 
 
 def _loads(line: bytes) -> dict[str, Any]:

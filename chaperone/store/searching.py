@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from chaperone.store.facts import word
 from chaperone.store.interface import Query
 from chaperone.store.tables import callers, records
 
 Where = sa.ColumnElement[bool]
+PLAIN_READS = ("get", "list", "watch")
 NEWEST = (records.c.at.desc(), records.c.id.desc())
 OLDEST = (records.c.at.asc(), records.c.id.asc())
 STEP = 20_000
@@ -44,7 +46,7 @@ def span(query: Query) -> list[Where]:
 def facts(query: Query, dialect: str) -> list[Where]:
     """Whatever else is asked of the record itself."""
     column = records.c
-    wanted = {
+    wanted: dict[Any, str | int] = {
         column.verb: query.verb,
         column.verdict: query.verdict,
         column.risk: query.risk,
@@ -54,7 +56,7 @@ def facts(query: Query, dialect: str) -> list[Where]:
         column.stage: query.stage,
         column.code: query.code,
     }
-    found: list[Where] = [name == value for name, value in wanted.items() if value]
+    found: list[Where] = [name == _stored(value) for name, value in wanted.items() if value]
     found += _object(query.object)
     if query.text:
         found.append(_text(query.text, dialect))
@@ -69,7 +71,7 @@ def of_callers(query: Query) -> list[Where]:
         callers.c.issuer: query.issuer,
         callers.c.username: query.user,
     }
-    return [name == value for name, value in wanted.items() if value]
+    return [name == word(value) for name, value in wanted.items() if value]
 
 
 def made_by(conditions: list[Where], dialect: str) -> Where:
@@ -81,6 +83,12 @@ def made_by(conditions: list[Where], dialect: str) -> Where:
         else records.c.caller
     )
     return caller.in_(sa.select(callers.c.number).where(*conditions))
+
+
+def no_plain_read() -> Where:
+    """Subresources may do more than be read, whatever the verb: exec, proxy."""
+    column = records.c
+    return ~sa.and_(column.verb.in_(PLAIN_READS), column.resource.not_like("%/%"))
 
 
 def before(place: Place) -> Where:
@@ -123,7 +131,13 @@ def _object(words: str) -> list[Where]:
     if not words:
         return []
     resource, slash, name = words.rpartition("/")
-    return [records.c.name == name, *([records.c.resource == resource] if slash else [])]
+    named = records.c.name == word(name)
+    return [named, *([records.c.resource == word(resource)] if slash else [])]
+
+
+def _stored(value: str | int) -> str | int:
+    """As the columns hold it: legible, and cut where it is long."""
+    return word(value) if isinstance(value, str) else value
 
 
 def _text(text: str, dialect: str) -> Where:

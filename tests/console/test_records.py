@@ -47,10 +47,11 @@ class FakeStore:
         self.asked.append((query, limit, cursor))
         return Page(self.found, "next-page", self.searched)
 
-    def timeline(self, run: str, *, limit: int = 1000, after: str = "", brief: bool = False) -> Page:
+    def timeline(self, run: str, *, limit: int, after: str, brief: bool, issuer: str, user: str) -> Page:
         if after == "bad":
             raise ValueError("the cursor is not one of ours")
         assert brief
+        assert (issuer, user) == ("https://issuer.example", "agent-1")
         self.asked.append((run, limit, after))
         return Page(self.found, "")
 

@@ -160,3 +160,42 @@ def test_an_edited_record_does_not_break_a_search(bench: Bench, store: Store) ->
     bench.sql("UPDATE records SET line = :line", line=b"\xff not json")
     (found,) = store.search(Query()).records
     assert found.record == {}
+
+
+def test_a_timeline_of_one_caller_and_of_its_writes(bench: Bench, store: Store) -> None:
+    other = {"username": "mallory", "issuer": "https://evil.example"}
+    bench.write(
+        event("a"),
+        event("b", at=NOW + 1, verb="update"),
+        event(
+            "c", at=NOW + 2, verb="get", objectRef={"resource": "pods", "subresource": "exec", "name": "x"}
+        ),
+        event("d", at=NOW + 3, user=other, verb="delete"),
+        event("e", at=NOW + 4, verb="watch"),
+        event("f", at=NOW + 5, verb="impersonate"),
+    )
+    mine: dict[str, Any] = {"issuer": "https://issuer.example", "user": "repo:acme/shop"}
+    assert ids(store.timeline("run-1")) == "abcdef"
+    assert ids(store.timeline("run-1", **mine)) == "abcef"
+    assert ids(store.timeline("run-1", **mine, writes=True)) == "bcf"
+    first = store.timeline("run-1", **mine, writes=True, limit=1)
+    assert ids(store.timeline("run-1", **mine, writes=True, after=first.cursor)) == "cf"
+    assert store.timeline("run-1", issuer="https://none.example") == Page((), "")
+    assert store.timeline("") == Page((), "")
+
+
+def test_what_was_cut_in_a_column_is_found_by_all_of_it(bench: Bench, store: Store) -> None:
+    long = "r\x1b" + "x" * 400
+    bench.write(event("a", run=long, objectRef={"resource": "pods", "name": long}))
+    assert ids(store.search(Query(run=long))) == "a"
+    assert ids(store.search(Query(object=f"pods/{long}"))) == "a"
+    assert ids(store.timeline(long)) == "a"
+
+
+def test_a_text_in_the_place_of_a_record_is_read(bench: Bench, store: Store) -> None:
+    if not bench.address.startswith("sqlite"):
+        pytest.skip("only SQLite lets a column hold another type")
+    bench.write(event("a"))
+    bench.sql("UPDATE records SET line = CAST(line AS TEXT)")
+    assert ids(store.search(Query())) == "a"
+    assert len(list(store.lines("gw-0"))) == 1
