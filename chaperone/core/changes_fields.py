@@ -89,6 +89,22 @@ def differences(before: Object, after: Object) -> dict[Path, FieldChange]:
     return {path: pairs[path] for path in sorted(pairs) if not same(*pairs[path])}
 
 
+def solid(fields: Fields) -> Fields:
+    """Without mappings that were empty on one side: what is in them on the other is there field by field."""
+    above = {path[:length] for path in fields for length in range(1, len(path))}
+    return {path: change for path, change in fields.items() if path not in above}
+
+
+def value_at(obj: Object, path: Path) -> Any:
+    """ABSENT where there is none."""
+    value: Any = obj
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return ABSENT
+        value = value[key]
+    return value
+
+
 def same(one: Any, other: Any) -> bool:
     """As JSON: true is not 1, and 1 is 1.0."""
     if isinstance(one, bool) or isinstance(other, bool):
@@ -199,9 +215,8 @@ def spelled(path: Iterable[str | int]) -> str:
 
 def told(fields: Fields) -> Iterator[tuple[str, FieldChange]]:
     """The fields as people read them: without mappings that were empty on one side, and without kubectl's own copy."""
-    above = {path[:length] for path in fields for length in range(1, len(path))}
-    for path, change in fields.items():
-        if path not in above and path != LAST_APPLIED:
+    for path, change in solid(fields).items():
+        if path != LAST_APPLIED:
             yield from detailed(path, change)
 
 

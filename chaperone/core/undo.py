@@ -14,6 +14,7 @@ from chaperone.core.changes import Change, Net, Target
 from chaperone.core.changes_fields import (
     ABSENT,
     FieldChange,
+    Fields,
     Object,
     Path,
     differences,
@@ -22,8 +23,10 @@ from chaperone.core.changes_fields import (
     named,
     placeholders,
     same,
+    solid,
     spelled,
     steady,
+    value_at,
     with_values,
 )
 from chaperone.core.undo_creation import Made, Unmakeable, made_again, may_run_again, remade_by
@@ -184,7 +187,7 @@ def _since(change: Change, live: Object, scale: FieldChange | None) -> str:
     later = SET_LATER.get((change.target.group, change.target.resource), ())
     foreign = [
         path
-        for path, (was, now) in differences(steady(change.after), steady(live)).items()
+        for path, (was, now) in solid(differences(steady(change.after), steady(live))).items()
         if not is_controllers(path)
         and not _is_scale(path, FieldChange(was, now), scale)
         and path[:2] != ("metadata", "finalizers")
@@ -214,12 +217,12 @@ def _put_back(change: Change, live: Object | None) -> Plan:
         return Skip("another object of that name stands there now")
     if _is_going(live):
         return Impossible("it is being deleted")
-    values, kept = leaves(live), placeholders(live)
+    kept = placeholders(live)
     back: dict[Path, FieldChange] = {}
     conflicts: list[str] = []
     left: list[str] = []
     for path, (before, after) in change.fields.items():
-        now = values.get(path, ABSENT)
+        now = _now(live, path, change.fields)
         if same(now, before):
             continue
         if bool(placeholders(now)) is not bool(placeholders(after)):
@@ -237,6 +240,15 @@ def _put_back(change: Change, live: Object | None) -> Plan:
     if not back:
         return Impossible("; ".join(left)) if left else Done("it is as it was before the run")
     return _put(change, live, back, left)
+
+
+def _now(live: Object, path: Path, fields: Fields) -> Any:
+    """What stands there. A mapping in the place of an empty one, or of fields that the run made of it, is none itself."""
+    now = value_at(live, path)
+    if not (now and isinstance(now, Mapping)):
+        return now
+    of_the_run = {} in fields[path] or all((*path, *below) in fields for below in leaves(now))
+    return ABSENT if of_the_run else now
 
 
 def _put(change: Change, live: Object, back: Mapping[Path, FieldChange], left: Sequence[str]) -> Put:
@@ -269,7 +281,7 @@ def _there_again(target: Target, live: Object, made: Made | Unmakeable, around: 
     again = made_again(target, _typed(live, around), around.owners)
     differing = [
         path
-        for path, (was, now) in differences(made.body, again.body).items()
+        for path, (was, now) in solid(differences(made.body, again.body)).items()
         if not (placeholders(was) and placeholders(now))
         and not _is_scale(path, FieldChange(now, was), around.scale)
     ]

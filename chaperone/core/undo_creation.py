@@ -23,6 +23,7 @@ from chaperone.core.changes_fields import (
     placeholders,
     spelled,
     steady,
+    value_at,
     with_values,
 )
 from chaperone.core.legible import visible
@@ -78,7 +79,7 @@ def made_again(target: Target, before: Object, owners: frozenset[str]) -> Made |
         body, said = change(body)
         remarks += said
     body = with_values(body, {path: ABSENT for path in leaves(body) if is_controllers(path)})
-    if placeholders(_at(body, LAST_APPLIED)):
+    if placeholders(value_at(body, LAST_APPLIED)):
         body = with_values(body, {LAST_APPLIED: ABSENT})
         remarks.append("kubectl's copy of what was applied is left out, for it holds masked values")
     hidden = [spelled(path) for path, value in leaves(body).items() if placeholders(value)]
@@ -147,7 +148,7 @@ def _without(*paths: Path, remark: str = "", always: str = "") -> Callable[[dict
     """Takes fields away. remark: said where one of them was there; always: said in any case."""
 
     def change(body: dict[str, Any]) -> Changed:
-        there = [path for path in paths if _at(body, path) is not ABSENT]
+        there = [path for path in paths if value_at(body, path) is not ABSENT]
         said = [always] if always else []
         if there and remark:
             said.append(remark)
@@ -163,10 +164,10 @@ def _below(body: Object, path: Path) -> list[Path]:
 def _service(body: dict[str, Any]) -> Changed:
     """A headless one stays headless."""
     said: list[str] = []
-    if _at(body, ("spec", "clusterIP")) not in (ABSENT, "None", ""):
+    if value_at(body, ("spec", "clusterIP")) not in (ABSENT, "None", ""):
         body = with_values(body, {("spec", "clusterIP"): ABSENT, ("spec", "clusterIPs"): ABSENT})
         said.append("it gets a new cluster IP")
-    ports = _at(body, ("spec", "ports"))
+    ports = value_at(body, ("spec", "ports"))
     if isinstance(ports, list) and any(isinstance(port, Mapping) and port.get("nodePort") for port in ports):
         kept = [_less(port, "nodePort") for port in ports]
         body = with_values(body, {("spec", "ports"): kept, ("spec", "healthCheckNodePort"): ABSENT})
@@ -176,7 +177,7 @@ def _service(body: dict[str, Any]) -> Changed:
 
 def _job(body: dict[str, Any]) -> Changed:
     """The controller makes selector and labels of its own, unless the maker chose them."""
-    if _at(body, ("spec", "manualSelector")) is True:
+    if value_at(body, ("spec", "manualSelector")) is True:
         return body, []
     template = ("spec", "template", "metadata", "labels")
     labels = [(*where, label) for where in (template, ("metadata", "labels")) for label in JOB_LABELS]
@@ -197,7 +198,7 @@ def _pod(body: dict[str, Any]) -> Changed:
     }
     values: dict[Path, Any] = {("spec", "nodeName"): ABSENT, ("spec", "ephemeralContainers"): ABSENT}
     for field in ("containers", "initContainers"):
-        if automatic and _at(body, ("spec", field)) is not ABSENT:
+        if automatic and value_at(body, ("spec", field)) is not ABSENT:
             values["spec", field] = [_unmounted(each, automatic) for each in _listed(body, field)]
     if automatic:
         kept = [each for each in _listed(body, "volumes") if each.get("name") not in automatic]
@@ -214,7 +215,7 @@ def _account(body: dict[str, Any]) -> Changed:
     """Its old tokens are gone with it."""
     said = ["the tokens that were made for it are good no more"]
     for field in ("secrets", "imagePullSecrets"):
-        listed = _at(body, (field,))
+        listed = value_at(body, (field,))
         if isinstance(listed, list):
             kept = [
                 each
@@ -259,16 +260,8 @@ CHANGES: Mapping[tuple[str, str], tuple[Callable[[dict[str, Any]], Changed], ...
 }
 
 
-def _at(body: Any, path: Path) -> Any:
-    for key in path:
-        if not isinstance(body, Mapping) or key not in body:
-            return ABSENT
-        body = body[key]
-    return body
-
-
 def _listed(body: Object, field: str) -> list[Mapping[str, Any]]:
-    return _maps(_at(body, ("spec", field)))
+    return _maps(value_at(body, ("spec", field)))
 
 
 def _maps(value: Any) -> list[Mapping[str, Any]]:
