@@ -15,7 +15,7 @@ import typer
 from chaperone.cli.audit import Address, Moment, moment, opened
 from chaperone.cli.faults import FailedError, WrongUsageError
 from chaperone.cli.screen import say
-from chaperone.core.legible import visible
+from chaperone.core.legible import json_line, visible
 
 if TYPE_CHECKING:
     from chaperone.core.chain import Sealed
@@ -121,9 +121,9 @@ def _chain(store: Store, writer: str, form: Form, between: tuple[float, float]) 
     for line, _ in store.lines(writer):
         sealed = read_sealed(line)
         if sealed is not None:
-            at = facts_of(_loads(line)).at
-            inside = inside or at >= began
-            if ended and at >= ended:
+            at = facts_of(record).at if (record := _loads(line)) else None
+            inside = inside or (at is not None and at >= began)
+            if ended and at is not None and at >= ended:
                 return
         if inside and sealed is not None:
             yield _formatted(sealed, form)
@@ -139,11 +139,15 @@ def _formatted(sealed: Sealed, form: Form) -> bytes:
     item = outgoing(sealed)
     if form is Form.SYSLOG:
         return syslog(item)
-    return orjson.dumps(ocsf(item) if form is Form.OCSF else otlp([item]))
+    return json_line(orjson.dumps(ocsf(item) if form is Form.OCSF else otlp([item])))
 
 
 def _loads(line: bytes) -> dict[str, object]:
-    found = orjson.loads(line)
+    """{} for a record that somebody made unreadable: it is exported all the same, for `verify` to name."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
     return found if isinstance(found, dict) else {}
 
 

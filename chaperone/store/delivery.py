@@ -1,10 +1,13 @@
 """Records to somewhere else: HTTP (a webhook, or OpenTelemetry's logs) and syslog over UDP, TCP or TLS.
 
-A delivery has happened when the other side took all of a batch; otherwise DeliveryError, and it is to be sent again.
+A delivery has happened when the other side took all of a batch; otherwise DeliveryError, and it is to be sent again, or
+TooLargeError, and it is to be sent in smaller pieces.
 """
 
 from __future__ import annotations
 
+import http.client
+import logging
 import socket
 import ssl
 import urllib.error
@@ -17,9 +20,12 @@ import orjson
 
 from chaperone.store.formats import Outgoing, ocsf, otlp, syslog
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 15.0
 """Seconds for the other side to answer."""
-LARGEST_DATAGRAM = 65_000
+TOO_LARGE = 413
+LONGEST_ANSWER = 65_536
 SYSLOG_PORTS = {"syslog+udp": 514, "syslog+tcp": 601, "syslog+tls": 6514}
 
 
@@ -27,9 +33,13 @@ class DeliveryError(Exception):
     """The other side did not take it."""
 
 
+class TooLargeError(DeliveryError):
+    """The other side takes no messages of that size."""
+
+
 class Target(Protocol):
     def deliver(self, items: Sequence[Outgoing]) -> None:
-        """All of them, in order. Raises DeliveryError."""
+        """All of them, in order. Raises DeliveryError and TooLargeError."""
         ...
 
     def close(self) -> None: ...
@@ -50,7 +60,7 @@ def target_of(address: str, form: str, *, ca: str = "", headers: Mapping[str, st
 
 def _json_body(items: Sequence[Outgoing]) -> bytes:
     """Each record as it is stored, with its id."""
-    parts = [b'{"id":%b,"record":%b}' % (orjson.dumps(item.id), item.sealed.line) for item in items]
+    parts = [b'{"id":%b,"record":%b}' % (orjson.dumps(item.id), item.line) for item in items]
     return b'{"items":[' + b",".join(parts) + b"]}"
 
 
@@ -66,6 +76,7 @@ class HttpTarget:
 
     def __init__(self, address: str, form: str, *, ca: str, headers: Mapping[str, str]) -> None:
         self._address = address
+        self._form = form
         self._body = BODIES[form]
         self._headers = {"Content-Type": "application/json", "User-Agent": "kube-chaperone", **headers}
         tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca or None))
@@ -76,12 +87,15 @@ class HttpTarget:
         request = urllib.request.Request(self._address, self._body(items), headers, method="POST")  # noqa: S310  checked
         try:
             with self._opener.open(request, timeout=PATIENCE) as answer:
-                answer.read(65_536)
+                said = answer.read(LONGEST_ANSWER)
         except urllib.error.HTTPError as fault:
             fault.close()
-            raise DeliveryError(f"{self._place} answered {fault.code}") from fault
-        except (OSError, ValueError) as fault:
+            failure = TooLargeError if fault.code == TOO_LARGE else DeliveryError
+            raise failure(f"{self._place} answered {fault.code}") from fault
+        except (OSError, ValueError, http.client.HTTPException) as fault:
             raise DeliveryError(f"{self._place} cannot be reached: {fault}") from fault
+        if self._form == "otlp" and (rejected := _rejected(said)):
+            log.warning("%s rejected %d records of a batch for good", self._place, rejected)
 
     @property
     def _place(self) -> str:
@@ -90,6 +104,14 @@ class HttpTarget:
 
     def close(self) -> None:
         """Every delivery has a connection of its own."""
+
+
+def _rejected(answer: bytes) -> int:
+    """How many log records OTLP's partial success names; its specification forbids to send them again."""
+    try:
+        return int(orjson.loads(answer)["partialSuccess"]["rejectedLogRecords"])
+    except (ValueError, TypeError, KeyError):
+        return 0
 
 
 class SyslogTarget:
@@ -110,7 +132,7 @@ class SyslogTarget:
             for item in items:
                 message = syslog(item)
                 if self._scheme == "syslog+udp":
-                    self._socket.send(message[:LARGEST_DATAGRAM])
+                    self._socket.send(message)
                 else:
                     self._socket.sendall(b"%d %b" % (len(message), message))
         except OSError as fault:

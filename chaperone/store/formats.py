@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from chaperone.core.chain import Sealed
+from chaperone.core.legible import json_line
 from chaperone.core.timestamp import unix_seconds
+from chaperone.store.briefs import shortened
 
 OCSF_VERSION = "1.5.0"
 """Names change between versions of OCSF: this one is pinned, and said in every event."""
@@ -32,24 +34,38 @@ SYSLOG_AUDIT = 13
 SYSLOG_INFO, SYSLOG_WARNING = 6, 4
 ENTERPRISE = "chaperone@32473"
 """Of the structured data; 32473 is the number that RFC 5612 keeps for such use."""
+LONGEST_MESSAGE = 8192
+"""Bytes of a syslog message: what RFC 5425 asks receivers to take, and what they take unless told otherwise."""
+LONGEST_PARAMETER = 256
 OTEL_INFO, OTEL_WARN = 9, 13
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record on its way out. id: writer and sequence; whoever gets it twice knows it by that."""
+    """A record on its way out. id: writer and sequence; whoever gets it twice knows it by that. line: the record as text,
+    which is the stored one but for briefs."""
 
     id: str
     sealed: Sealed
     record: Mapping[str, Any]
+    line: bytes
+
+    def brief(self) -> Outgoing:
+        """For those who take no large messages: without its long fields, which `omitted` names with their bytes."""
+        record = shortened(self.record)
+        return replace(self, record=record, line=json_line(orjson.dumps(record)))
 
 
 def outgoing(sealed: Sealed) -> Outgoing:
-    """Raises ValueError for a record that is no JSON any more."""
-    record = orjson.loads(sealed.line)
-    return Outgoing(
-        f"{sealed.link.writer}/{sealed.link.sequence}", sealed, record if isinstance(record, dict) else {}
-    )
+    """A stored record that is no JSON any more goes out as one that says so: what comes behind it is not held up."""
+    link = sealed.link
+    line = sealed.line
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        record = {"reason": "the stored record is no JSON any more: run `chaperone audit verify`"}
+        line = orjson.dumps(record)
+    return Outgoing(f"{link.writer}/{link.sequence}", sealed, record, line)
 
 
 def ocsf(item: Outgoing) -> dict[str, Any]:
@@ -87,8 +103,8 @@ def ocsf(item: Outgoing) -> dict[str, Any]:
             "operation": _text(record, "verb"),
             "service": {"name": "kubernetes"},
             "version": _text(_map(record, "objectRef"), "apiVersion"),
-            "request": {"uid": _text(record, "auditID")},
-            "response": {"code": code if isinstance(code, int) else 0},
+            "request": {"uid": _text(record, "auditID"), **_data(record, "requestObject")},
+            "response": {"code": code if isinstance(code, int) else 0, **_data(record, "responseObject")},
         },
         "src_endpoint": {"ip": str(next(iter(record.get("sourceIPs") or ()), ""))},
         "http_request": {
@@ -112,6 +128,9 @@ def ocsf(item: Outgoing) -> dict[str, Any]:
                 "approval",
                 "masked",
                 "recording",
+                "objectBefore",
+                "unrecorded",
+                "omitted",
                 "chain",
             )
             if key in record
@@ -127,8 +146,16 @@ def otlp(items: Sequence[Outgoing]) -> dict[str, Any]:
     return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": scope, "logRecords": logs}]}]}
 
 
-def syslog(item: Outgoing) -> bytes:
-    """One message of RFC 5424, without framing; the record itself is its text."""
+def syslog(item: Outgoing, longest: int = LONGEST_MESSAGE) -> bytes:
+    """One message of RFC 5424, without framing; the record itself is its text. One that would be longer carries the
+    record's brief, and is cut at its end where even that is too long, as section 6.1 has it."""
+    message = _message(item)
+    if len(message) > longest:
+        message = _message(item.brief())
+    return message if len(message) <= longest else _cut(message, longest)
+
+
+def _message(item: Outgoing) -> bytes:
     record, link = item.record, item.sealed.link
     severity = SYSLOG_WARNING if _refused(record) else SYSLOG_INFO
     names = ("auditID", "run", "agent", "verb", "verdict")
@@ -137,7 +164,12 @@ def syslog(item: Outgoing) -> bytes:
         f"<{SYSLOG_AUDIT * 8 + severity}>1 {_text(record, 'stageTimestamp') or '-'} {link.writer} kube-chaperone"
         f" {link.sequence} {_text(record, 'stage')[:32] or '-'} [{ENTERPRISE}{data}] "
     )
-    return head.encode() + b"\xef\xbb\xbf" + item.sealed.line
+    return head.encode() + b"\xef\xbb\xbf" + item.line
+
+
+def _cut(message: bytes, longest: int) -> bytes:
+    """Never within a character."""
+    return message[:longest].decode(errors="ignore").encode()
 
 
 def _log_record(item: Outgoing) -> dict[str, Any]:
@@ -160,7 +192,7 @@ def _log_record(item: Outgoing) -> dict[str, Any]:
         "timeUnixNano": str(_milliseconds(record) * 1_000_000),
         "severityNumber": OTEL_WARN if refused else OTEL_INFO,
         "severityText": "WARN" if refused else "INFO",
-        "body": {"stringValue": item.sealed.line.decode(errors="replace")},
+        "body": {"stringValue": item.line.decode(errors="replace")},
         "attributes": [_attribute(name, value) for name, value in named.items() if value],
     }
     trace = _text(record, "traceparent").split("-")
@@ -171,6 +203,11 @@ def _log_record(item: Outgoing) -> dict[str, Any]:
 
 def _attribute(name: str, value: str) -> dict[str, Any]:
     return {"key": name, "value": {"stringValue": value}}
+
+
+def _data(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object as OCSF's requests and responses carry it, where it was recorded."""
+    return {"data": record[name]} if name in record else {}
 
 
 def _resources(reference: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -195,7 +232,7 @@ def _milliseconds(record: Mapping[str, Any]) -> int:
 
 def _parameter(text: str) -> str:
     """RFC 5424, 6.3.3."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
+    return text[:LONGEST_PARAMETER].replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
 
 
 def _map(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

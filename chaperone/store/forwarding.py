@@ -5,14 +5,13 @@ How far a target has come is kept in the store under the forwarder's name, after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chaperone.core.chain import read_sealed
-from chaperone.store.delivery import DeliveryError, Target
+from chaperone.store.delivery import DeliveryError, Target, TooLargeError
 from chaperone.store.engine import unavailable
 from chaperone.store.formats import Outgoing, outgoing
 from chaperone.store.interface import StoreUnavailableError
@@ -20,6 +19,8 @@ from chaperone.store.opening import Store
 from chaperone.store.tables import cursors, writers
 
 BATCH = 200
+BATCH_BYTES = 1 << 20
+"""Bytes of records in one delivery, but for a larger record alone; less for a target that found that too large."""
 LONGEST_PAUSE = 60.0
 
 
@@ -30,15 +31,14 @@ class Forwarder:
         self._store = store
         self._name = name
         self._target = target
+        self._room = BATCH_BYTES
 
     def forward(self) -> int:
         """All that is new; how many. Raises DeliveryError and StoreUnavailableError: what was taken before it counts."""
         sent = 0
         for number, writer in self._writers():
-            new = self._after(writer, self._place(number))
-            while batch := list(islice(new, BATCH)):
-                self._target.deliver(batch)
-                self._keep(number, batch[-1].sealed.link.sequence)
+            for batch in self._batches(self._after(writer, self._place(number))):
+                self._deliver(number, batch)
                 sent += len(batch)
         return sent
 
@@ -55,6 +55,35 @@ class Forwarder:
                 told(f"{fault}; again in {pause:.0f} s")
             else:
                 pause = every
+
+    def _batches(self, items: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+        batch: list[Outgoing] = []
+        size = 0
+        for item in items:
+            if batch and (len(batch) >= BATCH or size + len(item.line) > self._room):
+                yield batch
+                batch, size = [], 0
+            batch.append(item)
+            size += len(item.line)
+        if batch:
+            yield batch
+
+    def _deliver(self, number: int, batch: Sequence[Outgoing]) -> None:
+        """What is too large goes in halves; one record that is too large by itself goes as its brief."""
+        try:
+            self._target.deliver(batch)
+        except TooLargeError:
+            if len(batch) > 1:
+                self._room = min(self._room, sum(len(item.line) for item in batch)) // 2
+                half = len(batch) // 2
+                self._deliver(number, batch[:half])
+                self._deliver(number, batch[half:])
+                return
+            brief = batch[0].brief()
+            if len(brief.line) >= len(batch[0].line):
+                raise
+            self._target.deliver([brief])
+        self._keep(number, batch[-1].sealed.link.sequence)
 
     def _after(self, writer: str, sequence: int) -> Iterator[Outgoing]:
         for line, _ in self._store.lines(writer, after=sequence):

@@ -16,7 +16,7 @@ from chaperone.cli.app import run
 from chaperone.core.chain import Reason, origin, seal
 from chaperone.store import forwarding
 from chaperone.store.delivery import DeliveryError, target_of
-from chaperone.store.formats import OCSF_VERSION, Outgoing, ocsf, otlp, outgoing, syslog
+from chaperone.store.formats import LONGEST_MESSAGE, OCSF_VERSION, Outgoing, ocsf, otlp, outgoing, syslog
 from chaperone.store.forwarding import Forwarder
 from chaperone.store.verification import verify
 from tests.store.conftest import NOW, Bench, event
@@ -80,6 +80,59 @@ def test_syslog_is_one_line_whatever_a_name_holds() -> None:
     assert json.loads(text)["auditID"] == "a-1"
 
 
+def large(size: int = 200_000, **fields: Any) -> dict[str, Any]:
+    """Fields of a mutation's record with its objects."""
+    body = {"kind": "ConfigMap", "data": {"blob": "y" * size}}
+    before = {"state": "Present", "object": body}
+    return {"verb": "update", "requestObject": body, "objectBefore": before, "responseObject": body, **fields}
+
+
+def test_ocsf_carries_what_was_sent_and_what_stood_there() -> None:
+    made = ocsf(item(**large(10)))
+    assert made["api"]["request"]["data"] == made["api"]["response"]["data"] == large(10)["requestObject"]
+    assert made["unmapped"]["objectBefore"] == large(10)["objectBefore"]
+    assert "data" not in ocsf(item())["api"]["request"]
+
+
+def test_a_brief_says_what_it_lacks() -> None:
+    brief = item(**large()).brief()
+    said = json.loads(brief.line)
+    assert len(brief.line) < 2000
+    assert said.keys() >= {"auditID", "verb", "user", "chain", "omitted"}
+    assert said["omitted"].keys() == {"requestObject", "objectBefore", "responseObject"}
+    assert ocsf(brief)["unmapped"]["omitted"] == said["omitted"]
+
+
+def test_syslog_is_bounded_and_its_text_stays_a_record() -> None:
+    message = syslog(item(**large()))
+    assert len(message) <= LONGEST_MESSAGE
+    assert json.loads(message.partition(b"\xef\xbb\xbf")[2])["omitted"]
+    whole = syslog(item(**large(500)))
+    assert json.loads(whole.partition(b"\xef\xbb\xbf")[2])["requestObject"] == large(500)["requestObject"]
+
+
+@pytest.mark.parametrize("longest", range(2048, 2056))
+def test_syslog_is_cut_between_characters_where_even_the_brief_is_too_long(longest: int) -> None:
+    message = syslog(item(run="\u00e9" * 900, agent="a]" * 900), longest)
+    assert longest - 4 < len(message) <= longest
+    head, _, text = message.partition(b"\xef\xbb\xbf")
+    assert text.decode().startswith('{"kind":"Event"')
+    assert head.count(b"run=") == 1
+
+
+def test_a_brief_is_one_line_without_unseen_characters() -> None:
+    brief = item(**large(), reason="\u202e\x1b[31m\u2028").brief()
+    assert brief.line.isascii()
+    assert json.loads(brief.line)["reason"] == "\u202e\x1b[31m\u2028"
+
+
+def test_a_record_that_is_no_json_any_more_says_so() -> None:
+    broken = outgoing(seal(origin("gw-0"), b'{"auditID":}'))
+    assert broken.id == "gw-0/1"
+    assert "audit verify" in json.loads(broken.line)["reason"]
+    assert b"audit verify" in syslog(broken)
+
+
 def test_a_record_with_nothing_in_it_has_every_format() -> None:
     bare = outgoing(seal(origin("gw-0"), b'{"x":1}'))
     assert ocsf(bare)["activity_id"] == 99
@@ -97,20 +150,26 @@ class Receiver:
         self.bodies: list[Any] = []
         self.keys: list[str] = []
         self.codes: list[int] = []
+        self.sizes: list[int] = []
+        self.longest = 1 << 30
+        self.answer = b""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 code = receiver.codes.pop(0) if receiver.codes else 200
+                receiver.sizes.append(len(body))
+                code = 413 if len(body) > receiver.longest else code
                 if code < 300 or code == 599:
                     receiver.bodies.append(json.loads(body))
                     receiver.keys.append(str(self.headers["Idempotency-Key"]))
                 self.send_response(503 if code == 599 else code)
                 if code == 302:
                     self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(receiver.answer)))
                 self.end_headers()
+                self.wfile.write(receiver.answer)
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
@@ -164,6 +223,72 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_under_the_same_ids(
     assert receiver.ids() == ["a", "b", "a", "b"]
     assert receiver.keys[0] == receiver.keys[1] == "gw-0/1-2"
     assert receiver.bodies[0]["items"][0]["id"] == "gw-0/1"
+
+
+def test_deliveries_are_bounded_in_bytes(bench: Bench, receiver: Receiver) -> None:
+    bench.write(*(event(f"a{number}", **large(100_000)) for number in range(12)), event("small"))
+    store = bench.store()
+    assert Forwarder(store, "siem", target_of(receiver.url, "json")).forward() == 13
+    store.close()
+    assert receiver.ids() == [*(f"a{number}" for number in range(12)), "small"]
+    assert len(receiver.bodies) == 4
+    assert max(receiver.sizes) < forwarding.BATCH_BYTES + 10_000
+
+
+@pytest.mark.parametrize("form", ["json", "ocsf", "otlp"])
+def test_what_a_receiver_finds_too_large_comes_in_pieces_and_as_briefs(
+    bench: Bench, receiver: Receiver, form: str
+) -> None:
+    receiver.longest = 60_000
+    sizes = [10, 100_000, 10, 4000, 4000, 30_000, 10]
+    bench.write(*(event(f"a{number}", **large(size)) for number, size in enumerate(sizes)))
+    store = bench.store()
+    forwarder = Forwarder(store, "siem", target_of(receiver.url, form))
+    assert forwarder.forward() == 7
+    told = json.dumps(receiver.bodies)
+    assert [told.count(f"gw-0/{number}") for number in range(1, 8)] == [1] * 7
+    assert told.index("gw-0/1") < told.index("gw-0/2") < told.index("gw-0/7")
+    if form == "json":
+        records = [one["record"] for body in receiver.bodies for one in body["items"]]
+        assert ["omitted" in record for record in records] == [False, True, False, False, False, True, False]
+    assert forwarder.forward() == 0
+    tried = len(receiver.sizes)
+    bench.write(*(event(f"b{number}", **large(4000)) for number in range(8)))
+    assert forwarder.forward() == 8
+    store.close()
+    assert all(size <= 60_000 for size in receiver.sizes[tried:]), "what it takes was learned"
+
+
+def test_a_receiver_that_takes_nothing_at_all_is_told_of(bench: Bench, receiver: Receiver) -> None:
+    receiver.longest = 10
+    bench.write(event("a"), event("b", **large()))
+    store = bench.store()
+    forwarder = Forwarder(store, "siem", target_of(receiver.url, "json"))
+    with pytest.raises(DeliveryError, match="413"):
+        forwarder.forward()
+    receiver.longest = 1 << 30
+    assert forwarder.forward() == 2
+    store.close()
+
+
+def test_records_that_a_collector_rejects_for_good_are_told_of(
+    bench: Bench, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answer = b'{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"too old"}}'
+    bench.write(event("a"), event("b"))
+    store = bench.store()
+    assert Forwarder(store, "siem", target_of(receiver.url, "otlp")).forward() == 2
+    store.close()
+    assert "rejected 2 records" in caplog.text
+
+
+def test_an_unreadable_record_does_not_hold_up_those_behind_it(bench: Bench, receiver: Receiver) -> None:
+    (_, second, _) = bench.write(event("a"), event("b"), event("c"))
+    bench.sql("UPDATE records SET line = :line WHERE audit_id = 'b'", line=second.line.replace(b"{", b"[", 1))
+    store = bench.store()
+    assert Forwarder(store, "siem", target_of(receiver.url, "json")).forward() == 3
+    store.close()
+    assert [one["id"] for body in receiver.bodies for one in body["items"]] == ["gw-0/1", "gw-0/2", "gw-0/3"]
 
 
 @pytest.mark.parametrize("code", [302, 400, 500])
@@ -256,6 +381,15 @@ def test_an_export_verifies_and_finds_what_is_changed(bench: Bench, tmp_path: Pa
     assert verify(str(out)).verification.chains[0].signed == 6
     assert run(["audit", "export", "--store", bench.address, "--output", str(out)]) == 2
     out.write_bytes(out.read_bytes().replace(b'"a3"', b'"b3"'))
+    assert run(["audit", "verify", str(out)]) == 1
+
+
+def test_an_export_holds_what_was_made_unreadable_too(bench: Bench, tmp_path: Path) -> None:
+    (_, second, _) = bench.write(event("a"), event("b"), event("c"), checkpoint=Reason.CLOSE)
+    bench.sql("UPDATE records SET line = :line WHERE audit_id = 'b'", line=second.line.replace(b"{", b"[", 1))
+    out = tmp_path / "export.jsonl"
+    assert run(["audit", "export", "--store", bench.address, "--output", str(out)]) == 0
+    assert len(out.read_bytes().splitlines()) == 4
     assert run(["audit", "verify", str(out)]) == 1
 
 
