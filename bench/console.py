@@ -135,6 +135,8 @@ def _pages(address: str, names: dict[str, str]) -> Iterator[tuple[str, str]]:
     yield "a run of 20,000 records", f"/sessions/{names[LONG]}"
     yield "a run of 20,000 records, from its middle", f"/sessions/{names[LONG]}?after={later.cursor}"
     yield "a run with objects of 200 kB", f"/sessions/{names[LARGE]}"
+    yield "what a run of 20,000 records changed", f"/sessions/{names[LONG]}/changes"
+    yield "what a run with objects of 200 kB changed", f"/sessions/{names[LARGE]}/changes"
     yield "one record", f"/audit/{small}"
     yield "one record with objects of 200 kB", f"/audit/{found}"
     for span in ("1h", "24h", "7d", "30d"):

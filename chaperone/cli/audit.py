@@ -145,7 +145,7 @@ def search(
     )
     with opened(store) as found:
         try:
-            page = found.search(query, limit=limit, cursor=cursor)
+            page = found.search(query, limit=limit, cursor=cursor, brief=output is not Output.JSON)
         except ValueError as fault:
             raise WrongUsageError(f"--cursor: {fault}") from fault
     if output is Output.JSON:
