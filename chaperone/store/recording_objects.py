@@ -224,11 +224,12 @@ class ObjectWriter:
 
 @contextmanager
 def failing(doing: str) -> Iterator[None]:
-    """An object store's own errors as OSError, without the request that they quote."""
+    """An object store's own errors as OSError. They quote the whole request, and with it what may be signed: so they are
+    in no traceback."""
     try:
         yield
     except BaseError as fault:
-        raise OSError(f"{doing}: {first_line(fault)}") from fault
+        raise OSError(f"{doing}: {first_line(fault)}") from None
 
 
 def first_line(fault: Exception) -> str:

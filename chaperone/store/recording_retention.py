@@ -144,4 +144,5 @@ def _words(seconds: float) -> str:
     if seconds % 86400 == 0:
         days = round(seconds / 86400)
         return f"{days} day{'s' if days != 1 else ''}"
-    return f"{seconds / 3600:g} hours"
+    hours = seconds / 3600
+    return f"{hours:g} hour{'s' if hours != 1 else ''}"

@@ -32,4 +32,4 @@ def open_recordings(address: str, **options: Any) -> Recordings:
     try:
         return ObjectRecordings(from_url(address, **{"retry_config": RETRIES, **options}))
     except (BaseError, ValueError, OSError) as fault:
-        raise StoreMismatchError(f"the object store {address} cannot be used: {first_line(fault)}") from fault
+        raise StoreMismatchError(f"the object store {address} cannot be used: {first_line(fault)}") from None

@@ -28,6 +28,8 @@ MOST_STATUS = 64 * 1024
 NO_ANSWER = "the store of recordings does not answer"
 PULSE_EVERY = 240.0
 """Seconds of silence after which a line says that the stream goes on. Stores seal what is silent for longer."""
+NOT_RECORDED = "it could not be recorded any more; the gateway's log says why"
+"""What the agent is told: where recordings are is nothing to it."""
 LIMIT_REACHED = "its recording has reached the size limit"
 
 
@@ -230,7 +232,7 @@ class StreamTap:
         if self._braked:
             self._relieved()
         if self._terms.required and self._stream is not None:
-            self._stream.end_after_this(f"it could not be recorded ({reason})")
+            self._stream.end_after_this(NOT_RECORDED)
 
     def _lose(self, reason: str) -> None:
         """Not recorded from here on: the audit record will say so."""

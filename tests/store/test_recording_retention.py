@@ -298,3 +298,17 @@ def test_an_object_whose_pieces_are_still_there_stays(bench: Bench, s3: str) -> 
     stream(bench, place, NAME)
     obstore.put(place._store, f"{NAME}.part/00000000", HEADER)
     assert prune(bench, place) == Pruned(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (86400, "1 day"),
+        (90 * 86400, "90 days"),
+        (3600, "1 hour"),
+        (5400, "1.5 hours"),
+        (1, "0.000277778 hours"),
+    ],
+)
+def test_an_age_in_words(seconds: float, told: str) -> None:
+    assert recording_retention._words(seconds) == told

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -247,8 +248,9 @@ def test_a_store_that_is_gone_fails_at_once_and_says_so() -> None:
     away = gone()
     with pytest.raises(OSError, match=f"the recording {NAME} cannot be opened"):
         away.open(NAME, META)
-    with pytest.raises(OSError, match="cannot be read"):
+    with pytest.raises(OSError, match="cannot be read") as caught:
         away.stored(NAME)
+    assert "RetryError" not in "".join(traceback.format_exception(caught.value)), "it quotes the request"
     with pytest.raises(OSError, match="listed"):
         list(away.days())
     with pytest.raises(OSError, match="cannot be removed"):

@@ -310,6 +310,7 @@ def test_st09_a_required_recording_that_fails_in_the_middle_ends_the_stream_and_
     sink = MemorySink(MemoryWriter(poison=b"poison"))
     done = Play(slowly(POISON, shown(1, b"never shown"), *[shown(1, b"x")] * 20), REQUIRED, sink=sink)
     assert b"it could not be recorded" in done.shown
+    assert b"Error" not in done.shown, "what the store said is for the log"
     assert b'"kind":"Status"' in done.shown
     assert done.shown.endswith(CLOSE)
     assert done.record["recording"]["state"] == "failed"
@@ -394,7 +395,8 @@ def test_a_store_that_is_stuck_is_given_up() -> None:
         settings=TapSettings(patience=2.0),
         meanwhile=release,
     )
-    assert b"does not answer" in done.shown
+    assert b"it could not be recorded" in done.shown
+    assert "does not answer" in done.record["recording"]["reason"]
     assert done.record["recording"]["state"] == "failed"
 
 
