@@ -138,6 +138,16 @@ def test_the_gate_never_misses_what_stands_there_without_escapes(
         assert engine.hits(raw) or not engine.spans(text)
 
 
+@pytest.mark.parametrize("rule", [rule for rule in rules.built_in() if rule.gate], ids=lambda rule: rule.name)
+def test_what_is_searched_first_is_wherever_the_rule_finds_something(rule: Rule) -> None:
+    chance = Random(11)
+    gate = compiled("(?m)" + rule.gate.replace(r"\z", "$"))
+    texts = [matching_text(rule.pattern, chance) for _ in range(100)]
+    found = [text for text in texts if compiled(rule.pattern).search(text.encode())]
+    assert len(found) > 10 or rule.gate in rule.pattern
+    assert [text for text in found if not gate.search(text.encode())] == []
+
+
 def test_a_clean_text_is_no_hit(engines: tuple[HyperscanDetector, KeywordDetector]) -> None:
     for engine in engines:
         assert not engine.hits(b'{"kind":"Pod","metadata":{"name":"web-0"},"status":{"phase":"Running"}}')

@@ -17,6 +17,11 @@ from chaperone.core.masking.rule import Rule, pattern_fault
 _FOREIGN = "betterleaks.json"
 _OWN = "own.toml"
 _STEMS = "@STEMS@"
+_PLAINER = {
+    "azure-storage-account-key": r"[A-Za-z0-9+/]{86}==",
+    "facebook-access-token": r"\d{15}[|%][0-9A-Za-z_-]{27}",
+}
+"""What is searched first for rules of betterleaks.json that would take most of the time of all."""
 
 
 @cache
@@ -84,7 +89,7 @@ def _rule(entry: dict[str, Any], stems: str = "") -> Rule:
         name=entry["name"],
         pattern=entry["pattern"].replace(_STEMS, stems),
         keywords=tuple(entry["keywords"]),
-        gate=entry.get("gate", "").replace(_STEMS, stems),
+        gate=entry.get("gate", _PLAINER.get(entry["name"], "")).replace(_STEMS, stems),
         group=entry.get("group", 0),
         entropy=entry.get("entropy", 0.0),
         guard=entry.get("guard", ""),
