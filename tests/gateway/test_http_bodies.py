@@ -21,7 +21,7 @@ from tests.gateway.stage import (
     policy,
     request,
 )
-from tests.gateway.upstream import CHUNKED, Seen, Upstream, chunks, reply
+from tests.gateway.upstream import CHUNKED, MOST_ON_THE_WAY, Seen, Upstream, chunks, reply
 
 CONFIG_MAPS = "/api/v1/namespaces/dev/configmaps"
 BODY = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"}}'
@@ -582,7 +582,7 @@ def test_ht09_a_client_that_does_not_read_stops_the_upstream() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         await client.send(request(PODS + "?watch=1"))
         await stage.upstream.until(lambda: stage.upstream.closed == 1)
-        assert written < 32 << 20
+        assert written < MOST_ON_THE_WAY
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
     play(scene, upstream=Upstream(answer))

@@ -18,7 +18,7 @@ from gateway.workers import Supervisor
 from tests.gateway.pki import Authority, make_authority
 from tests.gateway.stage import PODS, Client, Stage, play, request
 from tests.gateway.test_tunnel import echo, opened, upgrade
-from tests.gateway.upstream import CHUNKED, Seen, Upstream, chunks, reply
+from tests.gateway.upstream import CHUNKED, MOST_ON_THE_WAY, Seen, Upstream, chunks, reply
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_stalled_client_under_tls_stops_the_upstream(authority: Authority) -> 
         client.stop_reading()
         await client.send(request(PODS + "?watch=1"))
         await stage.upstream.until(lambda: stage.upstream.closed == 1)
-        assert written < 32 << 20
+        assert written < MOST_ON_THE_WAY
 
     play(scene, **both_sides(authority, Upstream(answer)))
 

@@ -20,7 +20,7 @@ from gateway.services import Tap, TappedStream
 from gateway.standing import Standing
 from tests.gateway.filters import PassingFilter
 from tests.gateway.stage import AGENT, ALLOW_ALL, AUTH, TOKEN, Client, Stage, play, policy
-from tests.gateway.upstream import Seen, Upstream, reply
+from tests.gateway.upstream import MOST_ON_THE_WAY, Seen, Upstream, reply
 
 EXEC = "/api/v1/namespaces/dev/pods/p/exec?command=sh&stdin=true&stdout=true"
 WEBSOCKET = (
@@ -332,7 +332,7 @@ def test_a_stalled_reader_stops_the_other_side() -> None:
         client.stop_reading()
         await client.send(upgrade())
         await stage.upstream.until(lambda: stage.upstream.closed == 1)
-        assert 0 < written < 32 << 20
+        assert 0 < written < MOST_ON_THE_WAY
 
     play(scene, upstream=Upstream(flood))
 
@@ -349,13 +349,13 @@ def test_a_stalled_upstream_stops_the_client() -> None:
 
         async def flood() -> None:
             nonlocal sent
-            while sent < 64 << 20:
+            while sent < 2 * MOST_ON_THE_WAY:
                 await asyncio.wait_for(client.send(b"x" * 65536), 0.5)
                 sent += 65536
 
         with pytest.raises(TimeoutError):
             await flood()
-        assert sent < 32 << 20
+        assert sent < MOST_ON_THE_WAY
 
     play(scene, upstream=Upstream(deaf))
 

@@ -6,8 +6,19 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Headers = list[tuple[str, str]]
+
+
+def _system_holds() -> int:
+    maxima = (Path(f"/proc/sys/net/ipv4/{name}").read_text().split()[2] for name in ("tcp_rmem", "tcp_wmem"))
+    return sum(map(int, maxima))
+
+
+MOST_ON_THE_WAY = 2 * _system_holds() + (4 << 20)
+"""Bytes between a client and this upstream when one of them has stopped reading: what the system's buffers of two
+connections may grow to, and a few MB of our own. A gateway without back-pressure takes any number."""
 
 
 @dataclass
