@@ -21,6 +21,7 @@ import orjson
 from chaperone.core.timestamp import rfc3339_micro
 
 MAX_SEQUENCE = 1 << 40
+MOST_KEPT = 10_000_000
 WRITER = r"[a-z0-9][a-z0-9._-]{0,127}"
 """What a writer may be called: a stable name of one gateway's worker."""
 
@@ -199,8 +200,12 @@ def _ranges(sequences: tuple[int, ...]) -> str:
 
 
 def _sequences(ranges: str) -> tuple[int, ...]:
+    """Raises ValueError, also for more than a pruning can have kept: anybody may have written this."""
     found: list[int] = []
     for part in ranges.split(",") if ranges else ():
         first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
+        new = range(int(first), int(last or first) + 1)
+        if len(found) + len(new) > MOST_KEPT:
+            raise ValueError("more records than a pruning keeps")
+        found.extend(new)
     return tuple(found)

@@ -7,16 +7,18 @@ a clock or a key: whether a signature is good is asked of the caller.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
+from typing import Any
 
 from chaperone.core.chain import Checkpoint, Kept, Link, Reason, Sealed, origin, read_checkpoint, read_sealed
 from chaperone.core.legible import visible
 
 REMEMBERED = 65_536
-"""Records of one writer that are remembered to tell a line delivered twice from a forged one."""
+"""Records that are remembered, of all writers together, to tell a line delivered twice from a forged one."""
 MOST_FINDINGS = 1000
 _TIME = re.compile(rb'"stageTimestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)')
 
@@ -115,10 +117,10 @@ class _Chain:
     pruned: int = 0
     kept: Kept | None = None
     kept_at: int = 0
-    kept_digest: bytes = b""
+    kept_count: int = 0
+    kept_digest: Any = field(default_factory=sha256)
     second: bytes = b""
-    seen: dict[int, bytes] = field(default_factory=dict)
-    gaps: list[tuple[int, int]] = field(default_factory=list)
+    gaps: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_FINDINGS))
     expected: dict[int, Checkpoint] = field(default_factory=dict)
 
 
@@ -132,6 +134,7 @@ class ChainCheck:
         self._check_signature = check_signature
         self._excerpt = excerpt
         self._chains: dict[str, _Chain] = {}
+        self._seen: dict[tuple[str, int], bytes] = {}
         self._findings: list[Finding] = []
         self._counts: dict[Kind, int] = {}
 
@@ -211,9 +214,9 @@ class ChainCheck:
         chain.records += 1
         chain.closed = False
         chain.end = link
-        chain.seen[link.sequence] = link.hash
-        if len(chain.seen) > REMEMBERED:
-            del chain.seen[next(iter(chain.seen))]
+        self._seen[link[:2]] = link.hash
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         wanted = chain.expected.pop(link.sequence, None)
         if wanted is not None:
             self._compare(chain, wanted, link.hash, where)
@@ -233,7 +236,7 @@ class ChainCheck:
     def _behind(self, chain: _Chain, sealed: Sealed, where: str) -> None:
         """A sequence that the chain has passed: delivered twice, moved, or forged."""
         link = sealed.link
-        if chain.seen.get(link.sequence) == link.hash and sealed.is_intact:
+        if self._seen.get(link[:2]) == link.hash and sealed.is_intact:
             self._find(Kind.TWICE, link.writer, link.sequence, where, "the same record once more")
         elif any(first <= link.sequence <= last for first, last in chain.gaps):
             text = f"it stands behind record {chain.end.sequence}"
@@ -263,7 +266,8 @@ class ChainCheck:
             self._find(Kind.FORGED, link.writer, link.sequence, where, text)
             return
         chain.kept_at += 1
-        chain.kept_digest += link.hash
+        chain.kept_count += 1
+        chain.kept_digest.update(link.hash)
         chain.records += 1
         chain.first = chain.first or link.sequence
 
@@ -273,8 +277,8 @@ class ChainCheck:
             return
         for sequence in kept.sequences[chain.kept_at :]:
             self._lost(writer, sequence, where)
-        whole = len(chain.kept_digest) == 32 * len(kept.sequences)
-        if whole and sha256(chain.kept_digest).digest() != kept.digest:
+        whole = chain.kept_count == len(kept.sequences)
+        if whole and chain.kept_digest.digest() != kept.digest:
             text = "a record under legal hold was replaced: what was kept is not what the pruning signed"
             self._find(Kind.REPLACED, writer, kept.sequences[0] if kept.sequences else 0, where, text)
 
@@ -310,7 +314,7 @@ class ChainCheck:
             self._find(Kind.TRUNCATED, link.writer, first, where, text)
             chain.end = link
             return
-        known = link.hash if link == chain.end else chain.seen.get(link.sequence)
+        known = link.hash if link == chain.end else self._seen.get(link[:2])
         if known is not None:
             self._compare(chain, checkpoint, known, where)
         if checkpoint.reason is Reason.CLOSE:

@@ -27,7 +27,7 @@ def visible(text: str, limit: int = 0) -> str:
     if limit:
         text = text[: limit + 1]
     if not is_visible(text):
-        text = "".join([character if is_visible(character) else _escaped(character) for character in text])
+        text = text.translate({ord(character): _escaped(character) for character in _unseen(text)})
     return f"{text[: limit - 1]}…" if limit and len(text) > limit else text
 
 
@@ -47,9 +47,12 @@ def json_line(line: bytes) -> bytes:
     text = line.decode()
     if is_visible(text):
         return line
-    return "".join(
-        [character if is_visible(character) else _json_escaped(character) for character in text]
-    ).encode()
+    return text.translate({ord(character): _json_escaped(character) for character in _unseen(text)}).encode()
+
+
+def _unseen(text: str) -> list[str]:
+    """Each once: a text may have hundreds of thousands of characters, and few different ones."""
+    return [character for character in set(text) if not is_visible(character)]
 
 
 def _escaped(character: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 
 from chaperone.core.chain import read_checkpoint, read_sealed
 
+LONGEST = 16 << 20
+"""Bytes of a line; no record is as long, and of a longer line only so much is looked at."""
 LOOKED_AT = 100
 """Lines at the head of a file in which its chain is looked for."""
 
@@ -22,8 +25,13 @@ def files_of(path: Path) -> list[Path]:
 def lines_of(path: Path) -> Iterator[tuple[bytes, str, bool]]:
     """(line, where, whether the file ends within it). Raises OSError."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            yield line.rstrip(b"\n"), f"{path.name}:{number}", not line.endswith(b"\n")
+        for number in count(1):
+            line = more = file.readline(LONGEST)
+            if not line:
+                return
+            while more and not more.endswith(b"\n"):
+                more = file.readline(LONGEST)
+            yield line.rstrip(b"\n"), f"{path.name}:{number}", not more
 
 
 def keys_beside(path: Path) -> list[str]:
@@ -36,9 +44,8 @@ def _first(file: Path) -> tuple[str, int] | None:
     """Writer and sequence at the head of the file; None for a file that holds no chain."""
     if not file.is_file():
         return None
-    with file.open("rb") as lines:
-        for _, line in zip(range(LOOKED_AT), lines, strict=False):
-            read = read_sealed(line.rstrip(b"\n")) or read_checkpoint(line.rstrip(b"\n"))
-            if read is not None:
-                return read.link.writer, read.link.sequence
+    for line, _, _ in islice(lines_of(file), LOOKED_AT):
+        read = read_sealed(line) or read_checkpoint(line)
+        if read is not None:
+            return read.link.writer, read.link.sequence
     return None

@@ -161,3 +161,11 @@ def test_what_was_kept_is_known_by_its_hashes() -> None:
 def test_what_is_no_checkpoint_is_not_read(changed: object) -> None:
     assert callable(changed)
     assert read_checkpoint(changed(checkpoint())) is None
+
+
+@pytest.mark.parametrize("written", [b"1-10000001", b"1-5,7-10000002", b"1-9999999999999"])
+def test_a_checkpoint_that_claims_to_have_kept_endlessly_many_is_none(written: bytes) -> None:
+    """It is read before its signature is checked, and must not fill the memory."""
+    line = checkpoint(Reason.PRUNE, keep([Link("gw-0", 1, b"\1" * 32)]))
+    assert read_checkpoint(line) is not None
+    assert read_checkpoint(line.replace(b'"sequences":"1"', b'"sequences":"%b"' % written)) is None

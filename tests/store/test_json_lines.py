@@ -9,6 +9,7 @@ import pytest
 
 from chaperone.core.chain import Link, Reason, Sealed, origin, seal
 from chaperone.core.chain_check import Kind
+from chaperone.store import json_lines
 from chaperone.store.interface import StoreMismatchError
 from chaperone.store.signing import KeyFileError, load_signer, new_signer, public_keys, signer_of
 from chaperone.store.verification import verify
@@ -52,6 +53,18 @@ def test_half_a_last_line_is_no_fault_and_in_the_middle_it_is(tmp_path: Path) ->
     assert found.findings[0].where == "a.jsonl:3"
     write(path, records[0].line, records[1].line[:30], records[2].line)
     assert not verify(str(path)).verification.is_good
+
+
+def test_a_line_without_end_is_read_in_pieces_and_only_its_head_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_lines, "LONGEST", 1000)
+    records = chain(3)
+    path = write(tmp_path / "a.jsonl", records[0].line, b"x" * 5000, *(record.line for record in records[1:]))
+    (fault,) = verify(str(path)).verification.faults
+    assert (fault.kind, fault.where) == (Kind.NO_RECORD, "a.jsonl:2")
+    write(path, *(record.line for record in records), rest=b"x" * 2000)
+    assert [finding.kind for finding in verify(str(path)).verification.findings] == [Kind.HALF_WRITTEN]
 
 
 def test_checkpoints_that_were_kept_elsewhere_find_a_tail_that_is_gone(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from chaperone.cli.app import run
 from chaperone.core.audit import Encoded, Repeated
 from chaperone.core.chain import Reason, origin, seal
 from chaperone.store.engine import make_engine, store_url
@@ -223,6 +225,25 @@ def test_a_tampered_end_is_not_built_upon(bench: Bench) -> None:
     bench.sql("UPDATE records SET line = :line", line=b"{}")
     with pytest.raises(StoreUnavailableError, match="not as it was written"):
         Bench(bench.address)
+
+
+def test_verification_holds_few_records_at_a_time(bench: Bench, tmp_path: Path) -> None:
+    """Records with objects in them make a store of gigabytes."""
+    blob = "x" * (256 << 10)
+    for number in range(40):
+        bench.write(
+            *(event(f"{number}-{part}", requestObject=blob, responseObject=blob) for part in range(3))
+        )
+    exported = tmp_path / "export.jsonl"
+    assert run(["audit", "export", "--store", bench.address, "-o", str(exported)]) == 0
+    size = exported.stat().st_size
+    assert size > 60 << 20
+    for source in (bench.address, str(exported)):
+        tracemalloc.start()
+        assert verify(source).verification.chains[0].records == 120
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 30 << 20, source
 
 
 # SQLite alone
