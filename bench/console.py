@@ -2,8 +2,8 @@
 
 `python -m bench.console [--records N] [--store sqlite|postgresql] [--folder FOLDER]`. The console is the real program on
 a real cluster, and its pages are asked for as a browser does. cold: the first answer after the console and the database
-were started anew and the kernel has forgotten their files. A search that stops in time is followed to its end: `parts`,
-`whole`.
+were started anew and the kernel has forgotten their files. cpu: of the console's processes, for one answer. A search that
+stops in time is followed to its end: `parts`, `whole`. The first row takes no work: it tells what the machine can do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, dataclass
 from html import unescape
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,7 @@ from urllib.parse import urlencode
 import requests
 
 from bench.console_stage import LARGE, LONG, SHORT, Backing, login, postgresql, reading, sessions, sqlite
+from bench.usage import cpu_seconds
 from chaperone.store.interface import Query
 from chaperone.store.opening import open_store
 from hack.cluster.errors import ClusterError
@@ -33,6 +35,7 @@ from hack.stack import programs, up
 TARGET = 300.0
 """Milliseconds: of every answer, warm."""
 WARM = 15
+HEAD = "".join(f"{word:>8}" for word in ("cold", "p50", "p95", "worst", "cpu", "kB", "parts", "whole"))
 COMMAND = str(Path(sys.executable).with_name("chaperone"))
 STORES = {"sqlite": sqlite, "postgresql": postgresql}
 FURTHER = re.compile(r'data-further="([^"]+)"')
@@ -47,6 +50,7 @@ class Timing:
     p50: float
     p95: float
     worst: float
+    cpu: float
     kilobytes: float
     parts: int
     whole: float
@@ -59,16 +63,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--folder", type=Path, help="keep the stack and the SQLite store there, for the next time"
     )
+    parser.add_argument("--address", default="", help="a store that is filled already, and is left running")
     parser.add_argument("--only", default="", help="pages whose name holds this")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="chaperone-bench-console-") as made:
         folder = options.folder or Path(made)
         try:
             stack = up.start(folder / "stack", log=lambda text: None)
-            slow = [
-                _measured(stack, name, folder, options.records, options.only)
-                for name in ([options.store] if options.store else STORES)
-            ]
+            slow = [_measured(stack, store, options.only) for store in _stores(options, folder / "store")]
         except ClusterError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
@@ -79,21 +81,26 @@ def main(arguments: list[str]) -> int:
     return 1 if any(slow) else 0
 
 
-def _measured(stack: up.Stack, store: str, folder: Path, count: int, only: str) -> bool:
-    place = folder / "store"
-    place.mkdir(exist_ok=True)
+def _stores(options: argparse.Namespace, folder: Path) -> Iterator[AbstractContextManager[Backing]]:
+    if options.address:
+        yield nullcontext(Backing("the store given", options.address, lambda: None))
+        return
+    folder.mkdir(exist_ok=True)
+    for name in [options.store] if options.store else STORES:
+        yield STORES[name](folder, options.records)
+
+
+def _measured(stack: up.Stack, store: AbstractContextManager[Backing], only: str) -> bool:
     names = sessions(stack)
-    with STORES[store](place, count) as backing, reading(stack, backing.address):
+    with store as backing, reading(stack, backing.address):
         browser = login(stack)
-        print(f"\n{backing.name + ', ' + str(count) + ' records':<50}{'cold':>7}{'p50':>7}{'p95':>7}{'worst':>7}"
-              f"{'kB':>7}{'parts':>7}{'whole':>8}   (ms; target: p95 under {TARGET:.0f})")  # fmt: skip
+        print(f"\n{backing.name + ' (ms)':<50}{HEAD}   (target: p95 under {TARGET:.0f})")
         slow = False
         for page, path in _pages(backing.address, names):
-            if only not in page:
-                continue
-            timing = _timed(stack, backing, browser, page, path)
-            slow |= timing.p95 >= TARGET
-            _show(timing)
+            if only in page:
+                timing = _timed(stack, backing, browser, page, path)
+                slow |= timing.p95 >= TARGET
+                _show(timing)
         for words in _commands():
             backing.forget()
             _show(_command(words, backing.address))
@@ -101,12 +108,9 @@ def _measured(stack: up.Stack, store: str, folder: Path, count: int, only: str) 
 
 
 def _show(timing: Timing) -> None:
+    page, *numbers = astuple(timing)
     slow = "  SLOW" if timing.p95 >= TARGET and timing.kilobytes else ""
-    print(
-        f"{timing.page:<50}{timing.cold:>7.0f}{timing.p50:>7.0f}{timing.p95:>7.0f}{timing.worst:>7.0f}"
-        f"{timing.kilobytes:>7.0f}{timing.parts:>7}{timing.whole:>8.0f}{slow}",
-        flush=True,
-    )
+    print(f"{page:<50}{''.join(f'{number:>8.0f}' for number in numbers)}{slow}", flush=True)
 
 
 # Pages
@@ -114,6 +118,7 @@ def _show(timing: Timing) -> None:
 
 def _pages(address: str, names: dict[str, str]) -> Iterator[tuple[str, str]]:
     """(name, path)."""
+    yield "nothing but an answer", "/healthz"
     yield "home, approvals", "/approvals/"
     yield "approvals, finished as well", "/approvals/?all=1"
     yield "one approval", "/approvals/bench-0"
@@ -188,9 +193,12 @@ def _timed(stack: up.Stack, backing: Backing, browser: requests.Session, page: s
     while found := FURTHER.search(part.text):
         seconds, part = _asked(browser, stack.console_url + unescape(found[1]), {"HX-Request": "true"})
         whole, parts = whole + seconds, parts + 1
+    pid = programs.running(stack.layout)["console"]
+    before = cpu_seconds(pid)
     warm = sorted(_asked(browser, url)[0] for _ in range(WARM))
+    cpu = 1000 * (cpu_seconds(pid) - before) / WARM
     last = warm[round(0.95 * (WARM - 1))]
-    return Timing(page, cold, median(warm), last, warm[-1], len(answer.content) / 1000, parts, whole)
+    return Timing(page, cold, median(warm), last, warm[-1], cpu, len(answer.content) / 1000, parts, whole)
 
 
 def _asked(browser: requests.Session, url: str, headers: Any = None) -> tuple[float, requests.Response]:
@@ -228,7 +236,9 @@ def _command(words: list[str], address: str) -> Timing:
         )
         took.append(1000 * (time.perf_counter() - began))
     warm = sorted(took[1:])
-    return Timing(f"audit search {' '.join(words)}", took[0], median(warm), warm[-1], warm[-1], 0, 1, took[0])
+    return Timing(
+        f"audit search {' '.join(words)}", took[0], median(warm), warm[-1], warm[-1], 0, 0, 1, took[0]
+    )
 
 
 if __name__ == "__main__":

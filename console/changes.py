@@ -23,8 +23,8 @@ from console.sessions import KIND, ROLE, pages
 
 OBJECTS = 10
 """Objects of one page."""
-MOST_RECORDS = 2000
-MOST_BYTES = 8 * 1024 * 1024
+MOST_RECORDS = 500
+MOST_BYTES = 6 * 1024 * 1024
 """Of the records that a page is made of, and that it may take a moment to compare."""
 PIECE = 200
 MOST_LINES = 400
