@@ -132,6 +132,8 @@ class Undoing:
             return self._undo(change)
         except WaitingError as held:
             words = f"ApprovalRequest {held.name}; run this again when it is approved"
+            if self._dry_run:
+                words = f"a person has to approve it (and held this dry run too: ApprovalRequest {held.name})"
             return Outcome(change.target, Ended.WAITING, words)
         except RefusedError as error:
             ended = Ended.REFUSED if error.code in (401, 403) else Ended.FAILED
