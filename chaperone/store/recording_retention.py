@@ -11,20 +11,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
-from chaperone.core.audit import encode
+from chaperone.core.audit import Stage, encode
 from chaperone.core.chain import Reason, Sealed, origin, seal
 from chaperone.core.recording.naming import day_of
 from chaperone.core.recording_seal import REMOVED, described_as_record, removal_record, seal_of
+from chaperone.store.engine import unavailable
 from chaperone.store.interface import Pruned
 from chaperone.store.opening import Store
 from chaperone.store.recording_store import Recording, Recordings, about_of, lines_of
 from chaperone.store.retention import turn_of_recordings
 from chaperone.store.signing import Signer
+from chaperone.store.tables import records
 from chaperone.store.writing import StoreWriter
 
 WRITER = "retention"
+STAGES = (Stage.COMPLETE.value, Stage.PANIC.value, Stage.REMOVED.value)
+"""Of records that name a recording."""
 BATCH = 100
 """Recordings that go between two looks at the holds. Whoever places a hold waits for one batch at the longest."""
 
@@ -81,7 +86,8 @@ class _Pruning:
     def _remove(self, batch: Sequence[Recording]) -> tuple[int, int]:
         """(removed, kept under legal hold)."""
         held = {hold.run for hold in self._store.holds()}
-        known = [(recording, self._known(recording)) for recording in batch]
+        told = self._told([recording.name.audit_id for recording in batch])
+        known = [(each, self._known(each, told.get(each.name.audit_id, []))) for each in batch]
         going = [(recording, about) for recording, about in known if not _is_held(about.run, held)]
         fresh = [(recording, about) for recording, about in going if not about.is_recorded]
         if fresh:
@@ -90,14 +96,26 @@ class _Pruning:
             self._recordings.remove([recording.name.text for recording, _ in going])
         return len(going), len(known) - len(going)
 
-    def _known(self, recording: Recording) -> _Known:
+    def _told(self, audit_ids: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """The records that may speak of recordings, by audit id, in their order."""
+        asked = (
+            sa.select(records.c.audit_id, records.c.line)
+            .where(records.c.audit_id.in_(audit_ids), records.c.stage.in_(STAGES))
+            .order_by(records.c.at, records.c.id)
+        )
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        with unavailable("the audit store did not answer"), self._store.engine.connect() as connection:
+            for row in connection.execute(asked):
+                found.setdefault(row.audit_id, []).append(_read(bytes(row.line)))
+        return found
+
+    def _known(self, recording: Recording, told: Sequence[Mapping[str, Any]]) -> _Known:
         name = recording.name
-        records = [found.record for found in self._store.get(name.audit_id)]
-        is_recorded = bool(seal_of(records, name.text).removed)
-        for told in reversed(records):
-            said = told.get("recording")
+        is_recorded = bool(seal_of(told, name.text).removed)
+        for entry in reversed(told):
+            said = entry.get("recording")
             if isinstance(said, Mapping) and said.get("name") == name.text and said.get("state") != REMOVED:
-                return _Known(told, str(told.get("run", "")), is_recorded)
+                return _Known(entry, str(entry.get("run", "")), is_recorded)
         about = self._header(name.text)
         if about is None:
             return _Known({}, None, is_recorded)
@@ -133,6 +151,15 @@ class _Pruning:
             writer.append(batch, self._signer.checkpoint(link, self._now, Reason.INTERVAL), durable=True)
         finally:
             writer.close()
+
+
+def _read(line: bytes) -> Mapping[str, Any]:
+    """A record that somebody edited may be no JSON any more: it says nothing, and `verify` names it."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _is_held(run: str | None, held: set[str]) -> bool:
