@@ -16,6 +16,7 @@ STAGES = {
     "ResponseStarted": "began",
     "ResponseComplete": "",
     "Panic": "failed",
+    "RecordingRemoved": "its recording was removed",
 }
 
 
