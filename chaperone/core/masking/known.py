@@ -22,7 +22,7 @@ MOST_BYTES = 4 << 20
 """Of all values together, one form of each."""
 MIN_BEGINNING = 3
 """Bytes of a value that has only begun."""
-JOIN = 12
+JOIN = 16
 """Automata of about one size that become one."""
 MOST_COMPILED = 8_192
 """Forms in one compiled automaton: more take too long, and too much memory."""

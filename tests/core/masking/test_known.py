@@ -308,15 +308,15 @@ def test_values_are_found_before_and_while_and_after_they_are_compiled() -> None
         return literals(anchors)
 
     found = KnownValues(compiled=slowly, later=later)
-    for index in range(150):
+    for index in range(200):
         found.add(numbered(index), numbered(index))
         found.spans("settle")
     assert later.work
-    assert all_found(found, range(150))
+    assert all_found(found, range(200))
     later.do()
     assert during
     assert all(during)
-    assert all_found(found, range(150 + len(during)))
+    assert all_found(found, range(200 + len(during)))
 
 
 def test_what_does_not_compile_is_found_all_the_same() -> None:
@@ -324,10 +324,10 @@ def test_what_does_not_compile_is_found_all_the_same() -> None:
         raise ValueError
 
     found = KnownValues(compiled=refuses)
-    for index in range(150):
+    for index in range(200):
         found.add(numbered(index), numbered(index))
         found.spans("settle")
-    assert all_found(found, range(150))
+    assert all_found(found, range(200))
 
 
 def test_what_was_forgotten_while_it_waited_is_not_compiled() -> None:
@@ -337,20 +337,20 @@ def test_what_was_forgotten_while_it_waited_is_not_compiled() -> None:
     def counted(anchors: Sequence[bytes]) -> Anchors:
         compiled.append(len(anchors))
         if len(compiled) == 1:
-            for index in range(1000, 1200):
+            for index in range(1000, 1250):
                 found.add(numbered(index), numbered(index))
         return quick(anchors)
 
-    found = KnownValues(most_values=150, compiled=counted, later=later)
-    for index in range(150):
+    found = KnownValues(most_values=200, compiled=counted, later=later)
+    for index in range(200):
         found.add(numbered(index), numbered(index))
         found.spans("settle")
     later.do()
     assert compiled
-    assert len(found) == 150
-    assert all_found(found, range(1050, 1200))
+    assert len(found) == 200
+    assert all_found(found, range(1050, 1250))
     later.do()
-    assert all_found(found, range(1050, 1200))
+    assert all_found(found, range(1050, 1250))
     assert not found.spans(numbered(3))
 
 
