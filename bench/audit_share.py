@@ -32,6 +32,8 @@ NAMESPACE = "bench"
 PATCHED = f"/api/v1/namespaces/{NAMESPACE}/configmaps/bench"
 PATCH = b'{"data":{"n":"1"}}'
 WITHOUT = "no audit"
+READ = "small GET"
+"""Under a policy's default terms: what most requests of agents are."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,15 @@ class Share:
 
 def measure(
     stack: up.Stack,
-    token: str,
+    masked: str,
+    unmasked: str,
     postgres_url: str,
     *,
     rounds: int = ROUNDS,
     told: Callable[[str], None] = print,
 ) -> list[Share]:
-    """Of reads, then of mutations. Raises ClusterError, and RuntimeError when a request is refused."""
+    """Of reads, of reads that nothing is masked in, and of mutations. masked, unmasked: tokens of agents under a policy's
+    default terms of masking and under none. Raises ClusterError, and RuntimeError when a request is refused."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     patched = {
         "apiVersion": "v1",
@@ -74,13 +78,23 @@ def measure(
         "metadata": {"name": "bench", "namespace": NAMESPACE},
     }
     stack.admin.apply("making what is patched", [namespace, patched])
-    bearer, ca = f"Authorization: Bearer {token}", str(stack.layout.ca_file)
-    patch = (bearer, "Content-Type: application/merge-patch+json")
+    ca, default, plain = str(stack.layout.ca_file), _bearer(masked), _bearer(unmasked)
+    patch = (default, "Content-Type: application/merge-patch+json")
     with gateways(stack, postgres_url) as sides:
-        reads = {side: load.Target(side.url + small_get.PATH, (bearer,), ca) for side in sides}
-        patches = {side: load.Target(side.url + PATCHED, patch, ca, "PATCH", PATCH) for side in sides}
-        asked = {"small GET": reads, "small PATCH": patches}
+        asked = {
+            READ: {side: load.Target(side.url + small_get.PATH, (default,), ca) for side in sides},
+            "the same, masking Off": {
+                side: load.Target(side.url + small_get.PATH, (plain,), ca) for side in sides
+            },
+            "small PATCH": {
+                side: load.Target(side.url + PATCHED, patch, ca, "PATCH", PATCH) for side in sides
+            },
+        }
         return [share for name in asked for share in _in_turns(name, asked[name], rounds, told)]
+
+
+def _bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}"
 
 
 def table(shares: list[Share]) -> list[str]:
@@ -88,11 +102,11 @@ def table(shares: list[Share]) -> list[str]:
     for share in shares:
         name, used = f"{share.requests}, {share.audit}", share.microseconds
         lines.append(f"{name:<36}{min(used):>9.0f}{median(used):>9.0f}{share.added:>+9.1%}")
-    return [*lines, f"(target: a store adds at most {TARGET:.0%} to a read)"]
+    return [*lines, f"(target: a store adds at most {TARGET:.0%} to a {READ})"]
 
 
 def missed(shares: list[Share]) -> bool:
-    return any(share.added > TARGET for share in shares if share.requests == "small GET")
+    return any(share.added > TARGET for share in shares if share.requests == READ)
 
 
 def _in_turns(
