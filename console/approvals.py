@@ -18,7 +18,7 @@ pages = Blueprint("approvals", __name__, url_prefix="/approvals")
 
 KIND = "approvalrequests"
 DECISIONS = {"approve": "Approved", "deny": "Denied"}
-MOST_ROWS = 200
+MOST_ROWS = 100
 OPEN_PHASES = ("Pending", "Approved", "Executing")
 
 Obj = Mapping[str, Any]

@@ -21,8 +21,8 @@ pages = Blueprint("sessions", __name__, url_prefix="/sessions")
 
 KIND = "agentsessions"
 ROLE = "chaperone-viewer"
-PAGE = 200
-MOST_ROWS = 200
+PAGE = 100
+MOST_ROWS = 100
 ORDER = (Phase.ACTIVE, Phase.IDLE, Phase.TERMINATED, Phase.ENDED)
 
 Obj = Mapping[str, Any]

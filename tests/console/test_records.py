@@ -132,7 +132,7 @@ def test_a_run_with_its_numbers_approvals_and_timeline(stage: Stage) -> None:
     assert "apr-mine" in page
     assert "apr-other" not in page
     assert "pods/exec &#34;web-0&#34; in &#34;prod&#34;" in page
-    assert store.asked == [("run-1", 200, "")]
+    assert store.asked == [("run-1", 100, "")]
     assert "End the run" not in page
 
 
@@ -326,25 +326,25 @@ def test_records_are_downloaded_as_they_are_stored(stage: Stage) -> None:
 
 
 def test_many_runs_are_bounded_and_found_by_a_word(stage: Stage) -> None:
-    for number in range(205):
+    for number in range(105):
         stage.api.add(AGENT_SESSIONS, session(f"coder-{number}", run=f"run-{number}"))
     victor = viewer(stage)
     page = victor.get("/sessions/", base_url=URL).text
-    assert page.count("<tr>") == 201
+    assert page.count("<tr>") == 101
     assert "5 more that were seen less lately" in page
-    page = victor.get("/sessions/?find=RUN-204", base_url=URL).text
+    page = victor.get("/sessions/?find=RUN-104", base_url=URL).text
     assert page.count("<tr>") == 2
-    assert 'hx-get="/sessions/?find=RUN-204"' in page, "it stays so when it is refreshed"
+    assert 'hx-get="/sessions/?find=RUN-104"' in page, "it stays so when it is refreshed"
     page = victor.get("/sessions/", base_url=URL, query_string={"find": HOSTILE}).text
     assert "No run is called that" in page
     assert "<img" not in page
 
 
 def test_many_approvals_are_bounded(stage: Stage) -> None:
-    for number in range(202):
+    for number in range(102):
         stage.api.add(APPROVAL_REQUESTS, approval(f"apr-{number}"))
     page = viewer(stage).get("/approvals/", base_url=URL).text
-    assert page.count("<tr>") == 201
+    assert page.count("<tr>") == 101
     assert "2 older ones are not shown" in page
 
 
