@@ -94,21 +94,25 @@ def _step(left: int) -> int:
 
 @cache
 def _insert(size: int, mark: str) -> str:
-    row = _marks(records, mark)
-    return f"INSERT INTO records ({','.join(COLUMNS)}) VALUES {','.join([row] * size)}"  # noqa: S608  our own names
+    return f"{_into(records)} {','.join([_marks(records, mark)] * size)}"
 
 
 @cache
 def _tally(mark: str) -> str:
     return (
-        f"INSERT INTO tallies (minute, writer, verdict, count) VALUES {_marks(tallies, mark)}"  # noqa: S608  our own names
+        f"{_into(tallies)} {_marks(tallies, mark)}"
         " ON CONFLICT (minute, writer, verdict) DO UPDATE SET count = tallies.count + excluded.count"
     )
 
 
 @cache
 def _checkpoint(mark: str) -> str:
-    return f"INSERT INTO checkpoints VALUES {_marks(checkpoints, mark)} ON CONFLICT DO NOTHING"  # noqa: S608  our own names
+    return f"{_into(checkpoints)} {_marks(checkpoints, mark)} ON CONFLICT DO NOTHING"
+
+
+def _into(table: sa.Table) -> str:
+    """Columns are named: a later release may have added some while this one still writes."""
+    return f"INSERT INTO {table.name} ({','.join(table.columns.keys())}) VALUES"
 
 
 def _marks(table: sa.Table, mark: str) -> str:
