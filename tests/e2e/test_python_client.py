@@ -49,10 +49,12 @@ def missing(api: Any, namespace: str, name: str = "nobody") -> Any:
 
 
 def command(api: Any, namespace: str) -> Any:
+    """Two streams, which have no order between them."""
     words = ["sh", "-c", "echo out; echo err >&2"]
-    return CALL(
+    shown = CALL(
         api.connect_get_namespaced_pod_exec, "shell", namespace, command=words, stdout=True, stderr=True
     )
+    return sorted(shown.splitlines())
 
 
 def conversation(api: Any, namespace: str) -> Any:
