@@ -1,15 +1,40 @@
-"""Held requests in tests: clients that wait, the approvals they wait for, and people who decide."""
+"""Held requests in tests: places to act in, clients that wait, the approvals they wait for, and people who decide."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hack.stack import objects, people
 from hack.stack.kubectl import Kubectl
+from hack.stack.layout import Layout
 from tests.e2e.waiting import until
+
+
+def new_namespace(admin: Kubectl, prefix: str) -> str:
+    """Its name, which no other test has."""
+    name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+    admin.apply("making a namespace", [objects.namespace(name)])
+    return name
+
+
+def person_who_asks(layout: Layout, admin: Kubectl, name: str) -> Kubectl:
+    """May ask for access under any policy, and approve what others ask for."""
+    path = layout.kubeconfig(name)
+    people.write_person(admin, path, f"{name}@example.com", [objects.APPROVERS])
+    binding = {
+        "apiVersion": f"{objects.RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"{name}-requests"},
+        "roleRef": {"kind": "ClusterRole", "apiGroup": objects.RBAC, "name": "chaperone-requester"},
+        "subjects": [{"kind": "User", "apiGroup": objects.RBAC, "name": f"{name}@example.com"}],
+    }
+    admin.apply(f"letting {name} ask", [binding])
+    return Kubectl(path)
 
 
 @contextmanager

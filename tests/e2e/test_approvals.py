@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 import pytest
 
-from hack.stack import objects, people, programs, up
+from hack.stack import people, programs, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.holding import approval_of, decide, held
+from tests.e2e.holding import approval_of, decide, held, new_namespace
 from tests.e2e.wire import MERGE, wire
 
 pytestmark = pytest.mark.cluster
@@ -41,9 +40,7 @@ def holders(stack: up.Stack, agents: Agents) -> Agents:
 
 @pytest.fixture
 def victim(admin: Kubectl) -> str:
-    name = f"victim-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
-    return name
+    return new_namespace(admin, "victim")
 
 
 def is_going(admin: Kubectl, namespace: str) -> bool:

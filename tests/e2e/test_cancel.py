@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import uuid
 from pathlib import Path
 
 import pytest
 
 from chaperone.core.access import build_access_request
-from hack.stack import objects, people, up
 from hack.stack.kubectl import Kubectl
+from hack.stack.layout import Layout
 from tests.cli.walkthrough import programs
 from tests.e2e.agents import Agents
-from tests.e2e.holding import approval_of, approvals_of, decide, held, phase_of
+from tests.e2e.holding import (
+    approval_of,
+    approvals_of,
+    decide,
+    held,
+    new_namespace,
+    person_who_asks,
+    phase_of,
+)
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
 GROUP = "cancellers"
-RBAC = "rbac.authorization.k8s.io"
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +50,7 @@ def governed(agents: Agents) -> Agents:
 
 @pytest.fixture
 def victim(admin: Kubectl) -> str:
-    name = f"cancel-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
-    return name
+    return new_namespace(admin, "cancel")
 
 
 def cancel(who: Kubectl, plugins: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -120,19 +124,8 @@ def test_the_gateway_takes_nothing_but_the_gesture(governed: Agents, admin: Kube
 
 
 @pytest.fixture
-def dave(stack: up.Stack, admin: Kubectl) -> Kubectl:
-    """A person who may ask, and approve what others ask for."""
-    path = stack.layout.kubeconfig("dave")
-    people.write_person(admin, path, "dave@example.com", [objects.APPROVERS])
-    binding = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "dave-requests"},
-        "roleRef": {"kind": "ClusterRole", "apiGroup": RBAC, "name": "chaperone-requester"},
-        "subjects": [{"kind": "User", "apiGroup": RBAC, "name": "dave@example.com"}],
-    }
-    admin.apply("letting dave ask", [binding])
-    return Kubectl(path)
+def dave(layout: Layout, admin: Kubectl) -> Kubectl:
+    return person_who_asks(layout, admin, "dave")
 
 
 @pytest.mark.usefixtures("governed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from hack.stack import objects
 from hack.stack.kubectl import KUBECTL, Kubectl
 from hack.stack.layout import Layout
 from tests.cli.walkthrough import blocks, commands, programs, run, write_files
 from tests.e2e.agents import Agents
+from tests.e2e.holding import new_namespace
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -86,8 +85,7 @@ def cli_agents(agents: Agents) -> Agents:
 @contextmanager
 def held_delete(cli_agents: Agents, admin: Kubectl, person: Plugin) -> Iterator[tuple[str, str, Any]]:
     """(name of the approval, namespace, the agent's waiting kubectl)."""
-    namespace = f"cli-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(namespace)])
+    namespace = new_namespace(admin, "cli")
     agent = cli_agents.kubectl(GROUP)
     process = subprocess.Popen(
         agent.command("delete", "namespace", namespace, "--wait=false"),
@@ -153,8 +151,7 @@ def test_an_agent_decides_nothing_with_it(
 def test_an_agent_asks_for_rights_and_a_person_grants_and_revokes_them(
     cli_agents: Agents, admin: Kubectl, person: Plugin, bin_folder: Path
 ) -> None:
-    namespace = f"cli-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(namespace)])
+    namespace = new_namespace(admin, "cli")
     agent = Plugin(bin_folder, cli_agents.kubectl(GROUP).kubeconfig)
     asked = agent(
         *("request-access", "--role", "view", "--namespace", namespace, "--for", "5m"),

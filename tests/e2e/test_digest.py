@@ -5,15 +5,14 @@ Each row is asked for with `Chaperone-Hold: never`, so that every answer comes a
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 
 import pytest
 
-from hack.stack import objects, up
+from hack.stack import up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.holding import decide, phase_of
+from tests.e2e.holding import decide, new_namespace, phase_of
 from tests.e2e.waiting import until
 from tests.e2e.wire import MERGE, Reply, Wire, wire
 
@@ -54,8 +53,7 @@ def exact(stack: up.Stack, agents: Agents) -> Wire:
 @pytest.fixture
 def place(admin: Kubectl) -> str:
     """A namespace with the ConfigMaps a and b."""
-    name = f"exact-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
+    name = new_namespace(admin, "exact")
     for each in ("a", "b"):
         admin.must("making a config map", "create", "configmap", each, "-n", name, "--from-literal=x=1")
     return name

@@ -14,8 +14,9 @@ import pytest
 from chaperone.core.access import build_access_request
 from hack.stack import objects, people, programs, up
 from hack.stack.kubectl import Kubectl
+from hack.stack.layout import Layout
 from tests.e2e.agents import Agents
-from tests.e2e.holding import decide, held
+from tests.e2e.holding import decide, held, new_namespace, person_who_asks
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -41,23 +42,13 @@ def two(stack: up.Stack, admin: Kubectl, approver: Kubectl) -> tuple[Kubectl, Ku
 
 
 @pytest.fixture(scope="module")
-def bob(stack: up.Stack, admin: Kubectl) -> Kubectl:
-    """A person who may ask under any policy, and approve as well."""
-    path = stack.layout.kubeconfig("bob")
-    people.write_person(admin, path, "bob@example.com", [objects.APPROVERS])
-    subject = {"kind": "User", "apiGroup": RBAC, "name": "bob@example.com"}
-    role = {"kind": "ClusterRole", "apiGroup": RBAC, "name": "chaperone-requester"}
-    metadata = {"name": "bob-requests"}
-    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": metadata}
-    admin.apply("letting bob ask", [{**binding, "roleRef": role, "subjects": [subject]}])
-    return Kubectl(path)
+def bob(layout: Layout, admin: Kubectl) -> Kubectl:
+    return person_who_asks(layout, admin, "bob")
 
 
 @pytest.fixture
 def namespace(admin: Kubectl) -> str:
-    name = f"granted-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
-    return name
+    return new_namespace(admin, "granted")
 
 
 def ask(who: Kubectl, namespace: str, lasting: str = "5m", **fields: Any) -> subprocess.CompletedProcess[str]:

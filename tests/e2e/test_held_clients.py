@@ -20,10 +20,9 @@ from kubernetes import client, config
 
 from hack.cluster.cache import cache_folder
 from hack.cluster.tools import helm
-from hack.stack import objects
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.holding import approval_of, approvals_of, decide, held, phase_of, waiting
+from tests.e2e.holding import approval_of, approvals_of, decide, held, new_namespace, phase_of, waiting
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -99,8 +98,7 @@ def hasty(agents: Agents) -> Kubectl:
 @pytest.fixture
 def asking(admin: Kubectl) -> str:
     """A namespace in which a change of a ConfigMap is held; it has the ConfigMaps a and b."""
-    name = f"asking-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
+    name = new_namespace(admin, "asking")
     for each in ("a", "b"):
         admin.must("making a config map", "create", "configmap", each, "-n", name, "--from-literal=x=1")
     return name
@@ -407,8 +405,7 @@ def helmsman(patient: Kubectl, tmp_path: Path) -> Helm:
 def test_helm_installs_upgrades_and_waits_to_uninstall(
     helmsman: Helm, admin: Kubectl, approver: Kubectl
 ) -> None:
-    namespace = f"helm-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(namespace)])
+    namespace = new_namespace(admin, "helm")
     chart = str(helmsman.chart)
     installed = helmsman.run("install", "tiny", chart, "-n", namespace)
     assert installed.returncode == 0, installed.stderr
@@ -428,8 +425,7 @@ def test_helm_installs_upgrades_and_waits_to_uninstall(
 def test_helm_asks_for_the_deployment_again_when_nobody_approved_in_time(
     helmsman: Helm, hasty: Kubectl, admin: Kubectl, approver: Kubectl
 ) -> None:
-    namespace = f"helm-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(namespace)])
+    namespace = new_namespace(admin, "helm")
     hurried = Helm(helmsman.program, hasty, helmsman.chart)
     assert hurried.run("install", "tiny", str(helmsman.chart), "-n", namespace).returncode == 0
     refused = hurried.run("uninstall", "tiny", "-n", namespace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from hack.stack import objects, programs, up
+from hack.stack import programs, up
 from hack.stack.kubectl import Kubectl
 from tests.e2e.agents import Agents
-from tests.e2e.holding import decide
+from tests.e2e.holding import decide, new_namespace
 from tests.e2e.test_grants import asked, phase
 from tests.e2e.waiting import until
 
@@ -60,9 +59,10 @@ def test_a_grant_is_told_from_beginning_to_end(
     stack: up.Stack, agents: Agents, admin: Kubectl, approver: Kubectl, told: list[dict[str, Any]]
 ) -> None:
     agents.govern(GROUP, masking={"profile": "Off", "reason": "a test"})
-    namespace = f"noted-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(namespace)])
-    name = asked(agents.kubectl(GROUP), namespace, "15s")  # that it began is not told any more once it has ended
+    namespace = new_namespace(admin, "noted")
+    name = asked(
+        agents.kubectl(GROUP), namespace, "15s"
+    )  # that it began is not told any more once it has ended
     until("the first notice", lambda: told)
     assert told[0]["title"].startswith("Approval needed: ClusterRole edit in noted-")
     assert f"kubectl patch apreq {name} --subresource=status" in told[0]["message"]
