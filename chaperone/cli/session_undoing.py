@@ -32,8 +32,9 @@ from chaperone.kube.official import Resource
 
 TRIES = 5
 """Plans of one object, when each time somebody else was faster."""
+PAUSE = 1.0
 SERVED_WITHIN = 30
-"""Looks, one a second, for a kind whose definition has just been made again."""
+"""Looks, one each PAUSE (seconds), for a kind whose definition has just been made again."""
 REPLICAS = ("spec", "replicas")
 ALWAYS_THERE = frozenset(
     {
@@ -115,6 +116,8 @@ class Undoing:
                 else Put({}, change.fields)
             )
         kind = self._kind(change.target)
+        if kind is None and change.net is Net.CREATED:
+            return Done("it is gone, and so is its kind")
         if kind is None:
             return Impossible(
                 f"the cluster does not serve {change.target.kind} in version {change.target.version}"
@@ -125,6 +128,14 @@ class Undoing:
         if change.target.subresource and _main(change.target) in self._deleted:
             change = replace(change, uid="")  # of the object that stands there again
         return plan(change, live, self._around(change, kind, live))
+
+    def preview(self, change: Change) -> Plan:
+        """The same for a person, who sees the others too when one cannot be looked at. Raises nothing."""
+        try:
+            return self.look(change)
+        except KubeError as error:
+            message = error.message if isinstance(error, RefusedError) else ""
+            return Skip(f"it cannot be looked at: {_line(message or str(error))}")
 
     def undo(self, change: Change) -> Outcome:
         """Raises nothing but what ends the whole undo: an answer that never came is told as failed."""
@@ -226,7 +237,7 @@ class Undoing:
             if kind is not None:
                 return kind
             self._gateway.forget_kinds()
-            time.sleep(1)
+            time.sleep(PAUSE)
         return None
 
     def _around(self, change: Change, kind: Kind, live: Object | None) -> Around:

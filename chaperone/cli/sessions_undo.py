@@ -77,7 +77,7 @@ def _go_on(work: Undoing, changes: Sequence[Change], *, yes: bool) -> bool:
     """Whether there is something to do, and a person wants it."""
     if yes:
         return True
-    plans = [(change, work.look(change)) for change in changes]
+    plans = [(change, work.preview(change)) for change in changes]
     for change, planned in plans:
         for line in plan_lines(change, planned):
             say(line)
