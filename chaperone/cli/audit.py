@@ -13,7 +13,7 @@ import typer
 
 from chaperone.cli import audit_words as words
 from chaperone.cli.faults import FailedError, WrongUsageError
-from chaperone.cli.recordings import PLACE, place_of
+from chaperone.cli.recordings import NAMED_PLACE, place_of
 from chaperone.cli.screen import say, show_json, show_table
 from chaperone.core.legible import visible
 from chaperone.core.timestamp import unix_seconds
@@ -65,7 +65,7 @@ def verify(
         bool,
         typer.Option("--signed", help="Fail when records at the end are not covered by a checkpoint yet."),
     ] = False,
-    recordings: Annotated[str, PLACE] = "",
+    recordings: Annotated[str, NAMED_PLACE] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The whole result as JSON.")] = False,
 ) -> None:
     """Check every chain of records, offline: what was edited, removed, reordered or added is named, the first first.
@@ -197,7 +197,7 @@ def prune(
     *,
     store: Address,
     older_than: Annotated[str, typer.Option(metavar="AGE", help='Such as "90d".')],
-    recordings: Annotated[str, PLACE] = "",
+    recordings: Annotated[str, NAMED_PLACE] = "",
     signing_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The gateway's signing key; audit.key beside SQLite.")
     ] = None,

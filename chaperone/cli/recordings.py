@@ -29,6 +29,11 @@ PLACE = typer.Option(
     help="Where recordings are: a folder, s3://BUCKET/PREFIX, gs://… or az://…, as in the gateway's settings.",
 )
 Place = Annotated[str, PLACE]
+NAMED_PLACE = typer.Option(
+    "--recordings",
+    metavar="PLACE",
+    help="Where recordings are; they are left alone unless this names them, whatever the environment says.",
+)
 IN_MEMORY = 1 << 20
 """Bytes of a recording that are kept in memory; the rest is in a temporary file while it plays."""
 _ADDRESS = re.compile(r"(.+://.+)/(\d{4}/\d\d/\d\d/[^/]+)", re.ASCII)

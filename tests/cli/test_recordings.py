@@ -12,6 +12,7 @@ import pytest
 
 from chaperone.cli.recordings import split_address
 from chaperone.store.recording_folder import FolderRecordings
+from chaperone.store.signing import load_signer
 from tests.cli.conftest import Shell
 from tests.store.conftest import Bench, event
 from tests.store.recording_places import gone
@@ -168,8 +169,6 @@ def prune(shell: Shell, options: list[str], tmp_path: Path) -> str:
 def test_pruned_with_the_records_and_told_afterwards(
     shell: Shell, bench: Bench, place: FolderRecordings, tmp_path: Path
 ) -> None:
-    from chaperone.store.signing import load_signer
-
     load_signer(tmp_path / "k.key")
     options = arguments(bench, place)
     for name, run, days in ((NAME, "run-1", 1), (OTHER, "held", 100), ("2026/01/31/a-3.cast", "run-1", 0)):
@@ -191,6 +190,18 @@ def test_pruned_with_the_records_and_told_afterwards(
     assert told.code == 0
     assert "removed by retention" in told.err
     assert told.out.count("seen") == 1
+
+
+def test_nothing_is_removed_that_was_not_named(
+    shell: Shell, bench: Bench, place: FolderRecordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is for those who look at recordings."""
+    load_signer(tmp_path / "k.key")
+    stream(bench, place, NAME, content=CAST)
+    old(place, NAME)
+    monkeypatch.setenv("CHAPERONE_RECORDINGS", str(place.folder))
+    assert "recordings" not in prune(shell, ["--store", bench.address], tmp_path)
+    assert (place.folder / NAME).exists()
 
 
 def test_what_somebody_did_to_recordings_is_found(

@@ -235,7 +235,7 @@ def test_what_somebody_changed_or_took_away_is_found_everywhere(
     missed = kept.chaperone("replay", name_of(taken))
     assert missed.returncode == 1
     assert "MISSING" in missed.stderr
-    verified = kept.chaperone("audit", "verify", kept.store, "--json")
+    verified = kept.chaperone("audit", "verify", kept.store, "--recordings", kept.place, "--json")
     assert verified.returncode == 1
     faults = [each for each in json.loads(verified.stdout)["recordings"]["findings"] if each["fault"]]
     assert {(each["kind"], each["name"]) for each in faults} == {
@@ -250,7 +250,7 @@ def test_what_somebody_changed_or_took_away_is_found_everywhere(
     expect(page.locator("main")).to_contain_text("MISSING")
     for name, content in good.items():
         obstore.put(kept.bucket, name, content)
-    assert kept.chaperone("audit", "verify", kept.store).returncode == 0
+    assert kept.chaperone("audit", "verify", kept.store, "--recordings", kept.place).returncode == 0
 
 
 def test_held_pruned_and_verified(
@@ -269,7 +269,9 @@ def test_held_pruned_and_verified(
     assert done.returncode == 0, done.stderr
     time.sleep(2.1)  # the store counts whole seconds
     key = Path(kept.store.removeprefix("sqlite:///")).with_name("audit.key")
-    pruned = kept.chaperone("audit", "prune", "--older-than", "1s", "--signing-key", str(key))
+    pruned = kept.chaperone(
+        "audit", "prune", "--older-than", "1s", "--signing-key", str(key), "--recordings", kept.place
+    )
     assert pruned.returncode == 0, pruned.stderr
     assert "recordings; 1 under legal hold were kept" in pruned.stdout
     left = [each.name.text for day in kept.recordings.days() for each in kept.recordings.sealed(day)]
@@ -279,7 +281,7 @@ def test_held_pruned_and_verified(
     assert "it was removed by retention on" in gone.stderr
     played = kept.chaperone("replay", stays)
     assert (played.returncode, played.stdout) == (0, "kept for the court\n")
-    verified = kept.chaperone("audit", "verify", kept.store)
+    verified = kept.chaperone("audit", "verify", kept.store, "--recordings", kept.place)
     assert verified.returncode == 0, verified.stderr
     assert "1 as they were sealed" in verified.stdout
     assert "removed by retention" in verified.stdout
@@ -309,7 +311,7 @@ def test_without_its_store_nothing_is_shown_and_nothing_unrecorded_happens(
     played = kept.chaperone("replay", name)
     assert (played.returncode, played.stdout) == (1, "")
     assert f"the recording {name} cannot be read" in played.stderr
-    verified = kept.chaperone("audit", "verify", kept.store)
+    verified = kept.chaperone("audit", "verify", kept.store, "--recordings", kept.place)
     assert verified.returncode == 1
     assert "tampered" not in verified.stderr
     page = login(ALICE)
