@@ -76,7 +76,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """body: as it goes to the API server. needs: the namespace it goes into."""
+    """body: as it goes to the API server."""
 
     body: Object
     remarks: tuple[str, ...] = ()
