@@ -197,8 +197,13 @@ def test_the_audit_is_searched_by_run_and_verdict(stack: up.Stack, agent: Kubect
     page = login(ALICE, path="/audit/")
     page.get_by_label("Run").fill("run-in-the-browser")
     page.get_by_label("Verdict").select_option("Deny")
-    page.get_by_role("button", name="Search").click()
     first = page.get_by_role("row").nth(1)
+
+    def found() -> bool:
+        page.get_by_role("button", name="Search").click()
+        return first.is_visible()
+
+    until("the record of a read, which nobody waits for", found)
     expect(first).to_contain_text("daemonsets.apps")
     picture(page, "console-audit")
     first.get_by_role("link").first.click()
@@ -206,6 +211,26 @@ def test_the_audit_is_searched_by_run_and_verdict(stack: up.Stack, agent: Kubect
     page.goto(f"{stack.console_url}/audit/counts?span=1h")
     expect(page.locator("rect.bar-deny").first).to_be_visible()
     picture(page, "console-counts")
+
+
+def test_what_a_run_changed_is_told_object_by_object(agents: Agents, admin: Kubectl, login: Login) -> None:
+    run = f"run-that-changes-{uuid.uuid4().hex[:6]}"
+    changing = agents.kubectl("browsing", run=run)
+    admin.must(
+        "making a ConfigMap", "create", "configmap", run, "-n", "default", "--from-literal=colour=green"
+    )
+    patch = '{"data":{"colour":"blue"}}'
+    assert (
+        changing.run("patch", "configmap", run, "-n", "default", "--type=merge", "-p", patch).returncode == 0
+    )
+    page = login(ALICE, path=f"/sessions/?find={run}")
+    page.get_by_role("row").filter(has_text=run).get_by_role("link").click()
+    page.get_by_role("link", name="What this run changed").click()
+    expect(page.get_by_role("heading", name=f"configmaps default/{run}: changed")).to_be_visible()
+    expect(page.locator("pre").first).to_contain_text("data.colour: green -> blue")
+    picture(page, "console-changes")
+    page.get_by_role("link", name="patch").click()
+    expect(page.locator("pre").first).to_contain_text(run)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
