@@ -24,6 +24,7 @@ from chaperone.store.engine import store_url
 from chaperone.store.interface import Query
 from chaperone.store.opening import open_store
 from chaperone.store.verification import verify
+from hack.cluster.errors import ClusterError
 from hack.cluster.pki import write_private
 from hack.demo.stage import PLUGIN
 from hack.stack import objects, programs, up
@@ -99,7 +100,7 @@ def gateway(stack: up.Stack, agents: Agents) -> Iterator[tuple[Program, str, Pat
     store = layout.directory / "audit-chained" / "audit.db"
     settings = yaml.safe_load(layout.config("gateway").read_text())
     settings["listen"]["port"], settings["health"]["port"], settings["workers"] = port, health, 2
-    settings["audit"] = {"store": f"sqlite:///{store}", "checkpointRecords": 500}
+    settings["audit"] = {"store": f"sqlite:///{store}", "writer": NAME, "checkpointRecords": 500}
     write_private(layout.config(NAME), yaml.safe_dump(settings).encode())
     program = Program(
         NAME, ("-m", "gateway", "--config", str(layout.config(NAME))), f"http://127.0.0.1:{health}/readyz"
@@ -273,3 +274,33 @@ def test_a_search_tells_a_run_from_all_others(story: Story) -> None:
     assert len(page.records) > 100
     assert {found.record["run"] for found in page.records} == {RUNS[7]}
     assert store_url(str(story.store)).database == str(story.store)
+
+
+def test_a_second_gateway_of_the_same_name_does_not_serve(
+    stack: up.Stack, gateway: tuple[Program, str, Path]
+) -> None:
+    """Two writers of one chain would tear it: the later one ends, and says what to change; the first one goes on."""
+    layout, (first, _, store) = stack.layout, gateway
+    programs.start(layout, first)
+    programs.wait_well(layout, first)
+    settings = yaml.safe_load(layout.config(NAME).read_text())
+    settings["listen"]["port"], settings["health"]["port"], settings["workers"] = free_port(), free_port(), 1
+    twin = Program(
+        f"{NAME}-twin",
+        ("-m", "gateway", "--config", str(layout.config(f"{NAME}-twin"))),
+        f"http://127.0.0.1:{settings['health']['port']}/readyz",
+    )
+    write_private(layout.config(twin.name), yaml.safe_dump(settings).encode())
+    programs.start(layout, twin)
+    try:
+        with pytest.raises(
+            ClusterError, match=rf"(?s)ended while starting.*another process writes as {NAME}-0"
+        ):
+            programs.wait_well(layout, twin)
+    finally:
+        programs.stop(layout, twin)
+    programs.wait_well(layout, first)
+    programs.stop(layout, first)
+    checked = verify(str(store)).verification
+    assert checked.is_good, checked.faults[:3]
+    assert all(chain.closed for chain in checked.chains)
