@@ -8,7 +8,6 @@ import os
 import signal
 import ssl
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,13 +23,13 @@ from hack.cluster.kubeconfig import load_flattened, only_cluster, only_user
 from hack.cluster.layout import layout_of
 from hack.cluster.pki import write_private
 from hack.cluster.processes import MARK, PROC, spawn, start_tick
-from hack.stack import objects, people, programs, up
+from hack.stack import people, programs, up
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import Layout
-from hack.stack.ports import free_port
 from hack.stack.programs import Program
 from tests.e2e.agents import Agents
-from tests.e2e.holding import approval_of, approvals_of, decide, held, phase_of
+from tests.e2e.holding import approval_of, approvals_of, decide, held, new_namespace, phase_of
+from tests.e2e.two_gateways import second_gateway
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -60,18 +59,10 @@ def racer(agents: Agents) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def second(stack: up.Stack, racer: Kubectl) -> Iterator[tuple[Program, str]]:
+def second(stack: up.Stack) -> Iterator[tuple[Program, str]]:
     """Another gateway beside the stack's own, and its URL."""
-    layout, port, health = stack.layout, free_port(), free_port()
-    settings = yaml.safe_load(layout.config("gateway").read_text())
-    settings["listen"]["port"], settings["health"]["port"] = port, health
-    write_private(layout.config("gateway-second"), yaml.safe_dump(settings).encode())
-    arguments = ("-m", "gateway", "--config", str(layout.config("gateway-second")))
-    program = Program("gateway-second", arguments, f"http://127.0.0.1:{health}/readyz")
-    programs.start(layout, program)
-    programs.wait_well(layout, program)
-    yield program, f"https://127.0.0.1:{port}"
-    programs.stop(layout, program)
+    with second_gateway(stack) as (url, program):
+        yield program, url
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +83,7 @@ def restart_second(stack: up.Stack, second: tuple[Program, str]) -> Callable[...
 @pytest.fixture
 def place(admin: Kubectl) -> str:
     """A namespace with the ConfigMap a."""
-    name = f"race-{uuid.uuid4().hex[:8]}"
-    admin.apply("making a namespace", [objects.namespace(name)])
+    name = new_namespace(admin, "race")
     admin.must("making a config map", "create", "configmap", "a", "-n", name)
     return name
 
