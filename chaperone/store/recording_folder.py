@@ -18,7 +18,7 @@ from typing import IO
 
 from chaperone.core.recording.naming import is_day, named
 from chaperone.core.recording.reading import LONGEST_LINE
-from chaperone.core.recording.sink import RecordingWriter
+from chaperone.store.recording_sink import RecordingWriter
 from chaperone.store.recording_store import (
     BLOCK,
     PART,

@@ -20,8 +20,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from chaperone.core.recording.naming import is_day, named
 from chaperone.core.recording.reading import LONGEST_LINE
-from chaperone.core.recording.sink import RecordingWriter
 from chaperone.store import recording_store
+from chaperone.store.recording_sink import RecordingWriter
 from chaperone.store.recording_store import (
     BLOCK,
     Cut,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from chaperone.core.recording.naming import RecordingName, day_of, named
 from chaperone.core.recording.reading import LONGEST_LINE, Reading, UnreadableError
-from chaperone.core.recording.sink import RecordingSink
+from chaperone.store.recording_sink import RecordingSink
 
 PART = ".part"
 """Behind the name of a recording that is still being written."""

@@ -12,11 +12,11 @@ from chaperone.core.recording.asciicast import Asciicast
 from chaperone.core.recording.naming import recording_name
 from chaperone.core.recording.recorder import Recorder
 from chaperone.core.recording.scene import Scene
-from chaperone.core.recording.sink import RecordingSink, RecordingWriter
 from chaperone.core.recording.transcript import Transcript
 from chaperone.core.request import Request
 from chaperone.core.streams.negotiation import is_stream
 from chaperone.core.verdict import Verdict
+from chaperone.store.recording_sink import RecordingSink, RecordingWriter
 from gateway.recording.commands import COMMAND, screened
 from gateway.recording.tap import NO_ANSWER, ChooseScreens, Screens, StreamTap
 from gateway.recording.terms import RecordingTerms, recording_terms

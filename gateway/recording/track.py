@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from chaperone.core.recording.sink import RecordingWriter
+from chaperone.store.recording_sink import RecordingWriter
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chaperone.core.recording.sink import RecordingWriter
+from chaperone.store.recording_sink import RecordingWriter
 
 
 @dataclass
