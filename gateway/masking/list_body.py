@@ -5,14 +5,18 @@ What stands around the items (resource version, continue token, column definitio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from gateway.masking import json_text
 from gateway.masking.bodies import StoredBody
 from gateway.masking.sight import Sight
-from gateway.masking.splitting import Batch, Splitter, SplittingError
+from gateway.masking.splitting import PIECE, Batch, Splitter, SplittingError
 
 CLOSING = b"]}"
+TOGETHER = 3 * PIECE
+"""Bytes of items that are held until they are masked together, once the list has begun: which costs less."""
 
 
 class ListBody(StoredBody):
@@ -24,24 +28,29 @@ class ListBody(StoredBody):
         self._envelope: dict[str, Any] = {}
         self._is_table = False
         self._begun = False
+        self._held: list[Batch] = []
 
     def data(self, piece: bytes) -> bytes:
-        return self._out(self._splitter.feed(piece))
+        self._held += self._splitter.feed(piece)
+        held = sum(len(batch.raw) for batch in self._held)
+        return b"" if self._begun and held < TOGETHER else self._out()
 
     def end(self) -> bytes:
         splitter = self._splitter
         if not self._begun:
             return self._sight.raw(splitter.whole)
-        out = self._out(splitter.end())
-        return out + self._behind(splitter.epilogue)
+        self._held += splitter.end()
+        return self._out() + self._behind(splitter.epilogue)
 
-    def _out(self, batches: list[Batch]) -> bytes:
-        out = []
-        for batch in batches:
-            out.append(batch.separator if self._begun else self._before(self._splitter.prologue))
-            self._begun = True
-            out.append(self._rows(batch) if self._is_table else self._items(batch))
-        return b"".join(out)
+    def _out(self) -> bytes:
+        """All that is held."""
+        batches, self._held = self._held, []
+        if not batches:
+            return b""
+        before = batches[0].separator if self._begun else self._before(self._splitter.prologue)
+        self._begun = True
+        shown = map(self._rows, batches) if self._is_table else self._items(batches)
+        return before + batches[0].separator.join(shown)
 
     # -- around the items
 
@@ -65,8 +74,9 @@ class ListBody(StoredBody):
 
     # -- items
 
-    def _items(self, batch: Batch) -> bytes:
-        return batch.separator.join(self._sight.items(batch.items))
+    def _items(self, batches: list[Batch]) -> Iterator[bytes]:
+        shown = iter(self._sight.items(*[batch.items for batch in batches]))
+        return (batch.separator.join(islice(shown, len(batch.items))) for batch in batches)
 
     def _rows(self, batch: Batch) -> bytes:
         """Rows are read by the columns of their Table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 from chaperone.core.masking import Collect, Echo, Masker, Place, Report
@@ -57,29 +58,43 @@ class Sight:
         and gateway.masking.json_text.UnreadableJsonError."""
         if not self._clears.doubtful((raw,)) and not self._clears.knows(raw):
             return raw
-        return self._decoded(raw)
+        return self._decoded([raw])[0]
 
-    def items(self, items: Sequence[bytes]) -> list[bytes]:
-        """The same for several objects beside each other: what is found in one is known in all of them."""
+    def items(self, *batches: Sequence[bytes]) -> list[bytes]:
+        """The same for all objects of some batches beside each other: what is found in one is known in all of them."""
+        items = list(chain.from_iterable(batches))
         shown = list(items)
-        doubtful = self._clears.doubtful(items)
-        for index in doubtful:
-            shown[index] = self._decoded(items[index])
-        clear = [index for index in range(len(items)) if index not in doubtful]
+        starts = accumulate(map(len, batches), initial=0)
+        found = [
+            {start + index for index in self._clears.doubtful(batch)}
+            for start, batch in zip(starts, batches, strict=False)
+        ]
+        doubtful = sorted(set().union(*found))
+        self._decode(shown, doubtful)
+        clear = sorted(set(range(len(items))).difference(doubtful))
         while clear and self._clears.knows(b",".join([items[index] for index in clear])):
             held = [index for index in clear if self._clears.knows(items[index])]
             if not held:
                 break
-            for index in held:
-                shown[index] = self._decoded(items[index])
+            self._decode(shown, held)
             clear = [index for index in clear if index not in held]
         return shown
 
-    def _decoded(self, raw: bytes) -> bytes:
-        document = json_text.read(raw)
-        if not self.document(document):
-            return raw
-        return json_text.write(document) + raw[len(raw.rstrip()) :]
+    def _decode(self, shown: list[bytes], indexes: Collection[int]) -> None:
+        """Put what the client may see in the place of these objects."""
+        decoded = self._decoded([shown[index] for index in indexes])
+        for index, raw in zip(indexes, decoded, strict=True):
+            shown[index] = raw
+
+    def _decoded(self, items: Sequence[bytes]) -> list[bytes]:
+        documents = [json_text.read(raw) for raw in items]
+        reports = self._masker.documents(documents, self.place, echo=self._echo, collect=self._collect)
+        for report in reports:
+            self.count(report)
+        return [
+            json_text.write(document) + raw[len(raw.rstrip()) :] if report.total else raw
+            for raw, document, report in zip(items, documents, reports, strict=True)
+        ]
 
     def document(self, document: Any) -> bool:
         """Mask a decoded value in place; True when something was masked."""

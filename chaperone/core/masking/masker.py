@@ -7,7 +7,8 @@ string is judged by where it stands (kind, name, neighbours), then by its form, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from chaperone.core.masking.detection import Detector, Known
@@ -25,6 +26,9 @@ from chaperone.core.masking.walk import Walk
 from chaperone.core.masking.work import Collect, Echo, Work
 
 __all__ = ["Collect", "Echo", "Masker", "UnmaskableError"]
+
+MOST_TOGETHER = 16
+"""Documents that are searched together: what they tell must not push out what was known before."""
 
 
 class UnmaskableError(Exception):
@@ -56,21 +60,41 @@ class Masker:
         receives a SecretPlace for everything that was masked. Raises UnmaskableError (and then the document, half
         masked, must not be shown) for anything else, and for what is nested too deep.
         """
-        if not isinstance(document, dict | list):
-            raise UnmaskableError(f"a {type(document).__name__} is not a document")
-        work = self._work(echo, collect)
+        return self.documents([document], place, echo=echo, collect=collect)[0]
+
+    def documents(
+        self,
+        documents: Sequence[Any],
+        place: Place,
+        *,
+        echo: Echo | None = None,
+        collect: Collect | None = None,
+    ) -> list[Report]:
+        """The same for several answers beside each other, which costs less. Each is masked for itself, but what one of
+        them shows masked may be known in all of them. Raises UnmaskableError for any (and then none may be shown)."""
+        for document in documents:
+            if not isinstance(document, dict | list):
+                raise UnmaskableError(f"a {type(document).__name__} is not a document")
+        together = _Together(self, echo, collect)
         try:
-            walk_document(Walk(work, self._holds_secret), document, place)
-            search(work, self.detector, self.known)
+            for document in documents:
+                together.walk(partial(walk_document, document=document, place=place))
+            return together.reports()
         except (RecursionError, TooLargeError) as error:
             raise UnmaskableError("the document is nested too deep") from error
-        return work.report
+        finally:
+            together.tell()
 
     def text(
         self, text: str, place: Place = NOWHERE, *, collect: Collect | None = None
     ) -> tuple[str, Report]:
         """Mask a text that is no document: a message, a Warning header, a plain answer, a line of a log."""
-        return self._text(text, place, collect)
+        holder = {"text": text}
+        uid = f"{place.group}/{place.resource}/{place.namespace}/{place.name}"
+        together = _Together(self, None, collect)
+        together.walk(lambda walk: walk.text(holder, "text", Scope(holder, uid)))
+        (report,) = together.reports()
+        return holder["text"], report
 
     def secret_places(self, document: Any, place: Place) -> tuple[SecretPlace, ...]:
         """What would be masked in a document, which stays as it is. Known values are not looked for."""
@@ -88,20 +112,53 @@ class Masker:
         masked = {(found.path_class, found.value) for found in self.secret_places(body, place)}
         return frozenset(masked | set(_strings(body)))
 
-    def _work(self, echo: Echo | None = None, collect: Collect | None = None) -> Work:
+    def work(self, echo: Echo | None, collect: Collect | None) -> Work:
         return Work(self.terms, self._judge, self._phrases, self.mint, echo=echo, collect=collect)
 
-    def _text(self, text: str, place: Place, collect: Collect | None) -> tuple[str, Report]:
-        work = self._work(collect=collect)
-        holder = {"text": text}
-        uid = f"{place.group}/{place.resource}/{place.namespace}/{place.name}"
-        Walk(work, self._holds_secret).text(holder, "text", Scope(holder, uid))
-        search(work, self.detector, self.known)
-        return holder["text"], work.report
-
-    def _holds_secret(self, text: str) -> bool:
+    def holds_secret(self, text: str) -> bool:
         """Whether something would be masked in a text that was packed inside another one."""
         return Masker(self.terms, self.detector, self.mint, self.known).text(text)[1].total > 0
+
+
+class _Together:
+    """What is masked together: walked one after another, and searched together as long as none has to know what is
+    found in those before it."""
+
+    def __init__(self, masker: Masker, echo: Echo | None, collect: Collect | None) -> None:
+        self._masker = masker
+        self._echo = echo
+        self._collect = collect
+        self._works: list[Work] = []
+        self._searched = 0
+
+    def walk(self, walking: Callable[[Walk], None]) -> None:
+        work = self._masker.work(self._echo, self._collect)
+        self._works.append(work)
+        walking(Walk(work, self._holds_secret))
+        if work.inner or len(self._works) - self._searched == MOST_TOGETHER:
+            self._search(len(self._works))
+
+    def reports(self) -> list[Report]:
+        """When all were walked."""
+        self._search(len(self._works))
+        return [work.report for work in self._works]
+
+    def tell(self) -> None:
+        """Also what was masked before something failed."""
+        for work in self._works:
+            work.tell()
+
+    def _search(self, end: int) -> None:
+        begin, self._searched = self._searched, end
+        if begin < end:
+            search(self._works[begin:end], self._masker.detector, self._masker.known)
+        for work in self._works[begin:]:
+            work.tell()
+
+    def _holds_secret(self, text: str) -> bool:
+        """Asked in the middle of a walk: everything before is known by then."""
+        self._search(len(self._works) - 1)
+        return self._masker.holds_secret(text)
 
 
 def _strings(body: Any) -> Iterator[tuple[str, str]]:

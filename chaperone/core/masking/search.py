@@ -4,8 +4,10 @@ all strings, and one for each level of texts inside of texts, from the innermost
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from itertools import accumulate, chain
+from typing import NamedTuple, TypeVar
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
@@ -25,18 +27,40 @@ _LONGEST_ORDINARY = 128
 _FEW = 8
 """Values that are looked for one by one; more are looked for together."""
 
+Hits = dict[int, list[Hit]]
+"""What was found, by the index of its leaf."""
 _Result = TypeVar("_Result")
 
 
-def search(work: Work, detector: Detector, known: Known | None) -> None:
-    """Mask what is found in all that was noted, and put the texts together again."""
+class Part(NamedTuple):
+    """What is searched of one document. names: what a secret in it is only noted of. wordless: how many leaves at the
+    end are not read by their words."""
+
+    work: Work
+    leaves: Sequence[Leaf]
+    names: Sequence[str] = ()
+    wordless: int = 0
+
+    def texts(self) -> list[str]:
+        """As they are now."""
+        return [container[key] for container, key, _, _ in self.leaves]
+
+
+def search(works: Sequence[Work], detector: Detector, known: Known | None) -> None:
+    """Mask what is found in all that was noted, and put the texts together again. Several documents are searched
+    together: what one of them shows masked is known in all of them."""
+    _batch([_outermost(work) for work in works], detector, known)
+    for work in works:
+        for depth in sorted({inner.depth for inner in work.inner}, reverse=True):
+            texts = [leaf for inner in work.inner if inner.depth == depth and (leaf := _joined(work, inner))]
+            _batch([Part(work, texts)], detector, known)
+        for finish in work.last:
+            finish()
+
+
+def _outermost(work: Work) -> Part:
     leaves = [*work.leaves, *work.wordless] if work.wordless else work.leaves
-    _batch(work, leaves, detector, known, names=[*work.names, *work.keys], wordless=len(work.wordless))
-    for depth in sorted({inner.depth for inner in work.inner}, reverse=True):
-        texts = [leaf for inner in work.inner if inner.depth == depth and (leaf := _joined(work, inner))]
-        _batch(work, texts, detector, known)
-    for finish in work.last:
-        finish()
+    return Part(work, leaves, [*work.names, *work.keys], len(work.wordless))
 
 
 def _joined(work: Work, inner: Inner) -> Leaf | None:
@@ -50,35 +74,50 @@ def _joined(work: Work, inner: Inner) -> Leaf | None:
     return (inner.container, inner.key, inner.frame, COMMENTS) if inner.is_free else None
 
 
-def _batch(
-    work: Work,
-    leaves: Sequence[Leaf],
-    detector: Detector,
-    known: Known | None,
-    *,
-    names: Sequence[str] = (),
-    wordless: int = 0,
-) -> None:
-    """names: what a secret in it is only noted of. wordless: how many leaves at the end are not read by their words."""
-    texts = [container[key] for container, key, _, _ in leaves]
-    hits: dict[int, list[Hit]] = {}
+def _batch(parts: Sequence[Part], detector: Detector, known: Known | None) -> None:
+    texts = [part.texts() for part in parts]
+    hits = _by_form(parts, texts, detector)
+    _by_words(parts, texts, hits)
+    for part, found in zip(parts, hits, strict=True):
+        _hide(part, found)
+        _hide_own(part)
+        part.work.tell()
+    if known is not None:
+        _hide_known(parts, known)
+
+
+def _by_form(parts: Sequence[Part], texts: Sequence[list[str]], detector: Detector) -> list[Hits]:
+    """What looks like a credential, for each part; in names it is only noted."""
+    groups = [[*own, *part.names] for part, own in zip(parts, texts, strict=True)]
+    return [
+        _noted(part, own, found)
+        for part, own, found in zip(parts, texts, _scanned(detector.scan, groups), strict=True)
+    ]
+
+
+def _noted(part: Part, texts: list[str], spans: Iterable[tuple[int, Span]]) -> Hits:
+    hits: Hits = {}
     noted = set()
-    for index, span in _scanned(detector.scan, [*texts, *names] if names else texts):
-        if index < len(texts):
-            if not _is_ordinary(texts[index], span):
-                hits.setdefault(index, []).append(Hit(*span))
-        else:
+    for index, span in spans:
+        if index >= len(texts):
             noted.add(index - len(texts))
+        elif not _is_ordinary(texts[index], span):
+            hits.setdefault(index, []).append(Hit(*span))
     for index in sorted(noted):
-        work.report.flag(SECRET_IN_NAME if index < len(work.names) else SECRET_IN_KEY)
-    for index in _scanned(work.phrases.candidates, texts[: len(texts) - wordless] if wordless else texts):
-        found = _phrases(work, texts[index], leaves[index][3])
-        if found:
-            hits.setdefault(index, []).extend(found)
-    if hits:
-        _hide(work, leaves, hits)
-    if known is not None or work.values:
-        _hide_known(work, leaves, known)
+        part.work.report.flag(SECRET_IN_NAME if index < len(part.work.names) else SECRET_IN_KEY)
+    return hits
+
+
+def _by_words(parts: Sequence[Part], texts: Sequence[list[str]], hits: Sequence[Hits]) -> None:
+    """Add what the words around it say to be a secret."""
+    groups = [own[: len(own) - part.wordless] for part, own in zip(parts, texts, strict=True)]
+    candidates = parts[0].work.phrases.candidates
+    worth = _scanned(lambda flat: ((index, None) for index in candidates(flat)), groups)
+    for part, own, more, indexes in zip(parts, texts, hits, worth, strict=True):
+        for index, _ in indexes:
+            found = _phrases(part.work, own[index], part.leaves[index][3])
+            if found:
+                more.setdefault(index, []).extend(found)
 
 
 def _is_ordinary(text: str, span: Span) -> bool:
@@ -91,31 +130,33 @@ def _phrases(work: Work, text: str, reading: int) -> list[Hit]:
     return [hit for hit in found if _is_comment(text, hit.start)] if reading == COMMENTS else found
 
 
-def _hide(work: Work, leaves: Sequence[Leaf], hits: dict[int, list[Hit]]) -> None:
+def _hide(part: Part, hits: Hits) -> None:
     for index, found in hits.items():
-        container, key, frame, _ = leaves[index]
+        container, key, frame, _ = part.leaves[index]
         apart = _apart(container[key], found)
         if apart:
-            work.hide_hits(container, key, frame, apart)
+            part.work.hide_hits(container, key, frame, apart)
 
 
-def _hide_known(work: Work, leaves: Sequence[Leaf], known: Known | None) -> None:
-    """Values that were masked in this document, and before."""
-    values = [value for value in work.values if is_worth_knowing(value)]
+def _hide_own(part: Part) -> None:
+    """Values that were masked in this document."""
+    values = [value for value in part.work.values if is_worth_knowing(value)]
     if values:
-        texts = [container[key] for container, key, _, _ in leaves]
-        _hide(work, leaves, _own(texts, sorted(values, key=len, reverse=True)))
-    if known is not None:
-        texts = [container[key] for container, key, _, _ in leaves]
-        hits: dict[int, list[Hit]] = {}
-        for index, (start, end, placeholder) in _scanned(known.scan, texts):
+        _hide(part, _own(part.texts(), sorted(values, key=len, reverse=True)))
+
+
+def _hide_known(parts: Sequence[Part], known: Known) -> None:
+    """Values that were masked before."""
+    for part, spans in zip(parts, _scanned(known.scan, [part.texts() for part in parts]), strict=True):
+        hits: Hits = {}
+        for index, (start, end, placeholder) in spans:
             hits.setdefault(index, []).append(Hit(start, end, KNOWN_VALUE, placeholder=placeholder))
-        _hide(work, leaves, hits)
+        _hide(part, hits)
 
 
-def _own(texts: list[str], values: list[str]) -> dict[int, list[Hit]]:
+def _own(texts: list[str], values: list[str]) -> Hits:
     """Where these values stand. values: the longest first."""
-    hits: dict[int, list[Hit]] = {}
+    hits: Hits = {}
     joined = "\0".join(texts)
     if len(values) <= _FEW:
         values = [value for value in values if value in joined]
@@ -165,7 +206,19 @@ def _is_comment(text: str, at: int) -> bool:
     return "#" in text[text.rfind("\n", 0, at) + 1 : at]
 
 
-def _scanned(scan: Callable[[list[str]], Iterable[_Result]], texts: list[str]) -> list[_Result]:
+def _scanned(
+    scan: Callable[[list[str]], Iterable[tuple[int, _Result]]], groups: Sequence[list[str]]
+) -> list[list[tuple[int, _Result]]]:
+    """What one scan of all groups finds in each of them, with the index in the group."""
+    found: list[list[tuple[int, _Result]]] = [[] for _ in groups]
+    starts = list(accumulate((len(group) for group in groups[:-1]), initial=0))
+    for index, result in _readable(scan, list(chain.from_iterable(groups))):
+        group = bisect_right(starts, index) - 1
+        found[group].append((index - starts[group], result))
+    return found
+
+
+def _readable(scan: Callable[[list[str]], Iterable[_Result]], texts: list[str]) -> list[_Result]:
     """What a scan finds; also in texts with lone surrogates, which no engine takes: they count as question marks."""
     try:
         return list(scan(texts))

@@ -69,6 +69,7 @@ class Work:
         self._mint = mint
         self._echo = echo
         self._collect = collect
+        self._found: list[SecretPlace] = []
 
     def hide(
         self,
@@ -124,5 +125,12 @@ class Work:
         if isinstance(value, str) and not given:
             self.values.add(value)
         if self._collect is not None and not given:
-            self._collect(SecretPlace(placeholder, value, place.path, place.path_class, rule, as_bytes))
+            self._found.append(SecretPlace(placeholder, value, place.path, place.path_class, rule, as_bytes))
         return placeholder
+
+    def tell(self) -> None:
+        """Let it be known what was masked, since the last time."""
+        found, self._found = self._found, []
+        if self._collect is not None:
+            for place in found:
+                self._collect(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chaperone.core.masking import STANDARD, Collect, Echo, Masker, Mint, Place, Report, Span, Terms
@@ -37,16 +37,29 @@ class FakeMasker(Masker):
     def document(
         self, document: Any, place: Place, *, echo: Echo | None = None, collect: Collect | None = None
     ) -> Report:
-        self.places.append(place)
-        report = Report()
-        _walk(document, lambda text: self._masked(text, report))
-        return report
+        return self.documents([document], place)[0]
+
+    def documents(
+        self,
+        documents: Sequence[Any],
+        place: Place,
+        *,
+        echo: Echo | None = None,
+        collect: Collect | None = None,
+    ) -> list[Report]:
+        return [self._walked(document, place) for document in documents]
 
     def text(
         self, text: str, place: Place = NOWHERE, *, collect: Collect | None = None
     ) -> tuple[str, Report]:
         report = Report()
         return self._masked(text, report), report
+
+    def _walked(self, document: Any, place: Place) -> Report:
+        self.places.append(place)
+        report = Report()
+        _walk(document, lambda text: self._masked(text, report))
+        return report
 
     def _masked(self, text: str, report: Report) -> str:
         if EXPLODE in text:
