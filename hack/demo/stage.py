@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from hack.cluster import pods
 from hack.cluster.errors import ClusterError
 from hack.demo.screen import Voice, shown, typed, verdict
-from hack.stack import audit, people, up
+from hack.stack import audit, configs, people, up
 from hack.stack.kubectl import Kubectl
 from hack.stack.layout import Layout
 
@@ -34,7 +35,21 @@ class Story:
         self.agent = Kubectl(stack.layout.agent_kubeconfig)
         self.approver = Kubectl(stack.layout.approver_kubeconfig)
         self.second = Kubectl(stack.layout.second_approver_kubeconfig)
+        self.editing_run = f"run-{secrets.token_hex(3)}"
+        """Of its own each time: the audit of an earlier demo may still be there."""
         self.wrong: list[str] = []
+
+    def agent_of(self, run: str) -> Kubectl:
+        """The agent's kubectl, in another run of its model."""
+        path = self.layout.kubeconfig(run)
+        subject, groups = up.AGENT[:2]
+        issuer = configs.issuer_url(self.stack.ports)
+        arguments = ("--issuer-url", issuer, "--agent", subject)
+        url = self.stack.gateway_url
+        people.write_agent(
+            self.layout, path, url, subject=subject, groups=groups, run=run, arguments=arguments
+        )
+        return Kubectl(path)
 
     def run(self, voice: Voice, kubectl: Kubectl, *arguments: str) -> subprocess.CompletedProcess[str]:
         typed(voice, "kubectl " + " ".join(quoted(word) for word in arguments))

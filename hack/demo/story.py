@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from hack.cluster import pods
-from hack.demo import watched
+from hack.demo import undone, watched
 from hack.demo.screen import ADMIN, AGENT, APPROVER, ATTACKER, SECOND, chapter, shown, typed
 from hack.demo.stage import (
     PRODUCTION,
@@ -52,6 +52,7 @@ def tell(stack: up.Stack) -> list[str]:
         _round_the_gateway,
         _forged,
         watched.masked,
+        undone.undone,
         *([watched.recorded] if stack.cluster.has_node else []),
         watched.stopped,
         _on_the_record,

@@ -4,7 +4,7 @@ import subprocess
 
 from hack.demo.screen import AGENT, APPROVER, chapter, shown, typed
 from hack.demo.stage import Story, eventually, output, pending
-from hack.stack import configs, people, up
+from hack.stack import up
 from hack.stack.kubectl import Kubectl
 
 PASSWORD = "correct-horse-battery-staple"
@@ -27,7 +27,8 @@ def masked(story: Story, number: int) -> None:
         "data": {"app.properties": SETTINGS},
     }
     story.admin.apply("making the shop's settings", [settings])
-    read = story.run(AGENT, story.agent, "get", "configmap", "shop", "-n", "demo", "-o", "yaml")
+    agent = story.agent_of(story.editing_run)
+    read = story.run(AGENT, agent, "get", "configmap", "shop", "-n", "demo", "-o", "yaml")
     story.check(
         "blue" in read.stdout and PASSWORD not in read.stdout,
         "the agent sees a placeholder in place of the password",
@@ -36,7 +37,7 @@ def masked(story: Story, number: int) -> None:
         AGENT,
         "kubectl get configmap shop -n demo -o yaml | sed s/blue/green/ | kubectl replace -f -    # …waits",
     )
-    waiting = waits(story.agent, "replace", "-f", "-", stdin=read.stdout.replace("blue", "green"))
+    waiting = waits(agent, "replace", "-f", "-", stdin=read.stdout.replace("blue", "green"))
     name = pending(story, "shop")
     story.chaperone(APPROVER, story.approver, "show", name, most=60)
     story.chaperone(APPROVER, story.approver, "approve", name)
@@ -82,17 +83,7 @@ def stopped(story: Story, number: int) -> None:
         "Stopped: a run that went astray",
         "Another run of the agent watches. A person ends the run: its stream closes, and it is refused from then on.",
     )
-    path = story.layout.kubeconfig("second-run")
-    people.write_agent(
-        story.layout,
-        path,
-        story.stack.gateway_url,
-        subject=up.AGENT[0],
-        groups=up.AGENT[1],
-        run=SECOND_RUN,
-        arguments=("--issuer-url", configs.issuer_url(story.stack.ports), "--agent", up.AGENT[0]),
-    )
-    stray = Kubectl(path)
+    stray = story.agent_of(SECOND_RUN)
     typed(AGENT, "kubectl get configmaps -n demo --watch    # …")
     watching = waits(stray, "get", "configmaps", "-n", "demo", "--watch")
     name = session_of(story, SECOND_RUN)
