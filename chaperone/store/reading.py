@@ -84,8 +84,10 @@ class Reader:
         return self._page(self._places(conditions, OLDEST, limit + 1), limit, brief=brief)
 
     def get(self, audit_id: str) -> tuple[Found, ...]:
-        places = self._places([records.c.audit_id == audit_id], OLDEST, MOST)
-        return self._page(places, MOST, brief=False).records
+        """Put in order here: asked for an order, PostgreSQL may walk all records in that order to find one."""
+        chosen = sa.select(records.c.at, records.c.id).where(records.c.audit_id == audit_id)
+        places = sorted(Place(row.at, row.id) for row in self._rows(chosen))
+        return self._page(places[:MOST], MOST, brief=False).records
 
     def counts(self, since: float, until: float, bucket: float) -> tuple[Tally, ...]:
         minutes = max(1, round(bucket / 60))
