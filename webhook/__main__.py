@@ -17,8 +17,9 @@ from pathlib import Path
 from flask import Flask
 
 from chaperone.core.policy import RiskSettings
+from chaperone.kube.cache import Cache
 from chaperone.kube.errors import EndpointError
-from chaperone.kube.official import Cache, connect
+from chaperone.kube.official import connect
 from chaperone.serving.server import Server
 from chaperone.settings.loading import SettingsError, load_file
 from chaperone.settings.webhook import WebhookSettings

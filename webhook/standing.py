@@ -45,7 +45,7 @@ class Snapshot:
 
 
 class Aged(Protocol):
-    """What is used of `chaperone.kube.official.Cache`: seconds since the API server last confirmed it."""
+    """What is used of `chaperone.kube.cache.Cache`: seconds since the API server last confirmed it."""
 
     def age(self) -> float: ...
 

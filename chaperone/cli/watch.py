@@ -16,8 +16,9 @@ from chaperone.cli import approval_words as words
 from chaperone.cli.cluster import ClusterFlags
 from chaperone.cli.screen import console, live_table, say
 from chaperone.core.legible import visible
+from chaperone.kube.cache import Source
 from chaperone.kube.errors import RefusedError, UnreachableError
-from chaperone.kube.official import APPROVAL_REQUESTS, Source
+from chaperone.kube.official import APPROVAL_REQUESTS
 
 PAUSE = 2.0
 """Seconds before a lost watch is taken up again."""

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from chaperone.kube.cache import Cache
 from chaperone.kube.errors import EndpointError, RefusedError, UnreachableError
 from chaperone.kube.official import (
     AGENT_POLICIES,
     NAMESPACES,
     SERVICE_ACCOUNTS,
     Api,
-    Cache,
     Listing,
     Obj,
     WatchEvent,
